@@ -1,0 +1,53 @@
+"""Work that nobody waits for: it is logged when it fails and can be cancelled together."""
+
+from collections.abc import Coroutine
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+
+class Background:
+    """Owns the coroutines that were started without a caller to answer to."""
+
+    _log = Logger()
+
+    def __init__(self) -> None:
+        self._running: set[Deferred[Any]] = set()
+
+    def start(self, work: Coroutine[Deferred[Any], Any, Any], name: str) -> None:
+        """Start *work*; *name* stands in the log when it fails."""
+        running = Deferred.fromCoroutine(work)
+        self._running.add(running)
+
+        def done(result: object) -> None:
+            self._running.discard(running)
+            if isinstance(result, Failure) and not result.check(CancelledError):
+                self._log.failure("{name} failed", failure=result, name=name)
+
+        running.addBoth(done)
+
+    def __len__(self) -> int:
+        """Count what is still running."""
+        return len(self._running)
+
+    async def drain(self) -> None:
+        """Wait until everything that runs now has ended."""
+        while self._running:
+            waiting: list[Deferred[None]] = []
+            for running in self._running:
+                ended: Deferred[None] = Deferred()
+                running.addBoth(_pass_and_tell, ended)
+                waiting.append(ended)
+            await DeferredList(waiting)
+
+    def cancel(self) -> None:
+        """Cancel everything that still runs."""
+        for running in tuple(self._running):
+            running.cancel()
+
+
+def _pass_and_tell(result: Any, ended: "Deferred[None]") -> Any:
+    ended.callback(None)
+    return result

@@ -1,0 +1,200 @@
+"""Every setting with its type, its unit and its default; ``config.yaml`` explains them."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from pydantic import ConfigDict, Field
+
+from mailsvc.config.units import KIB, MIB, Count, Octets, Seconds, SecondsOrNone
+
+
+class Kind(StrEnum):
+    """What a listener speaks and to whom."""
+
+    SMTP = "smtp"
+    SUBMISSION = "submission"
+    POP3 = "pop3"
+
+    @property
+    def service(self) -> str:
+        """The service that an administrator starts and stops: ``smtp`` or ``pop3``."""
+        return "pop3" if self is Kind.POP3 else "smtp"
+
+
+class WithoutTls(StrEnum):
+    """Who may log in on a connection without TLS."""
+
+    NEVER = "never"
+    LOOPBACK = "loopback"
+    ALWAYS = "always"
+
+
+class LineEnds(StrEnum):
+    """What becomes of a submitted message with a bare CR, a bare LF or a NUL."""
+
+    REFUSE = "refuse"
+    REPAIR = "repair"
+
+
+class LogLevel(StrEnum):
+    """The least important events that are written to the files."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARN = "warn"
+    ERROR = "error"
+
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+"""0 lets the system choose: for tests."""
+
+
+class _Section:
+    """What all sections have in common: an unknown key is an error, "5" is no number."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatabaseSettings(_Section):
+    """The ``database`` section."""
+
+    url: str | None = None
+    readers: Annotated[int, Field(ge=1, le=64)] = 4
+    writers: Annotated[int, Field(ge=1, le=64)] = 2
+    batch_messages: Count = 256
+    batch_octets: Octets = 4 * MIB
+    waiting_messages: Count = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListenerSettings(_Section):
+    """One entry of the ``listeners`` section."""
+
+    kind: Kind
+    port: Port
+    address: str = "127.0.0.1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmtpSettings(_Section):
+    """The ``smtp`` section."""
+
+    largest_message: Octets = 25 * MIB
+    most_recipients: Annotated[int, Field(ge=100)] = 1000
+    most_errors: Count = 20
+    most_hops: Count = 100
+    command_timeout: Seconds = 300.0
+    content_timeout: Seconds = 300.0
+    session_timeout: Seconds = 3600.0
+    submission_line_ends: LineEnds = LineEnds.REFUSE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pop3Settings(_Section):
+    """The ``pop3`` section."""
+
+    idle_timeout: Seconds = 600.0
+    stalled_timeout: Seconds = 120.0
+    most_errors: Count = 20
+    lease: Seconds = 120.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoginSettings(_Section):
+    """The ``login`` section."""
+
+    without_tls: WithoutTls = WithoutTls.LOOPBACK
+    most_failures: Count = 3
+    hashers: Annotated[int, Field(ge=1, le=64)] = 2
+    remember: SecondsOrNone = 300.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpoolSettings(_Section):
+    """The ``spool`` section."""
+
+    message_memory: Octets = 256 * KIB
+    total_memory: Octets = 64 * MIB
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitSettings(_Section):
+    """The ``limits`` section."""
+
+    connections: Count = 12_000
+    stop_timeout: Seconds = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlSettings(_Section):
+    """The ``control`` section."""
+
+    socket: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogSettings(_Section):
+    """The ``log`` section."""
+
+    folder: Path | None = None
+    level: LogLevel = LogLevel.INFO
+    rotate_octets: Octets = 16 * MIB
+    keep: Count = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstRunSettings(_Section):
+    """The ``first_run`` section."""
+
+    domain: str = "test.com"
+    administrator: str = "admin"
+    users: tuple[str, ...] = ("alice", "bob")
+
+
+def _default_listeners() -> dict[str, ListenerSettings]:
+    return {
+        "mx": ListenerSettings(kind=Kind.SMTP, port=2525),
+        "submission": ListenerSettings(kind=Kind.SUBMISSION, port=2587),
+        "pop3": ListenerSettings(kind=Kind.POP3, port=2110),
+    }
+
+
+def _default_filters() -> dict[str, dict[str, Any]]:
+    return {"loops": {}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(_Section):
+    """The whole file; ``load`` has made its paths absolute."""
+
+    state: Path = Path("state")
+    hostname: str | None = None
+    database: DatabaseSettings = field(default_factory=DatabaseSettings)
+    listeners: dict[str, ListenerSettings] = field(default_factory=_default_listeners)
+    smtp: SmtpSettings = field(default_factory=SmtpSettings)
+    pop3: Pop3Settings = field(default_factory=Pop3Settings)
+    login: LoginSettings = field(default_factory=LoginSettings)
+    spool: SpoolSettings = field(default_factory=SpoolSettings)
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    control: ControlSettings = field(default_factory=ControlSettings)
+    log: LogSettings = field(default_factory=LogSettings)
+    filters: dict[str, dict[str, Any]] = field(default_factory=_default_filters)
+    first_run: FirstRunSettings = field(default_factory=FirstRunSettings)
+
+    @property
+    def database_url(self) -> str:
+        """The database to open: the configured one, or the file in the state folder."""
+        return self.database.url or f"sqlite:///{self.state / 'mailsvc.db'}"
+
+    @property
+    def control_socket(self) -> Path:
+        """Where mailctl finds the daemon."""
+        return self.control.socket or self.state / "control.sock"
+
+    @property
+    def log_folder(self) -> Path:
+        """Where the log files are."""
+        return self.log.folder or self.state / "log"

@@ -1,0 +1,156 @@
+"""
+The doors between the rooms: who calls what, in which order, and what an error means.
+
+Unless an interface says otherwise: coroutines run on the reactor's thread, any number of
+them at once; a ``MailError`` may be told to a peer; every other exception is a fault of ours.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.plugin import IPlugin
+from zope.interface import Attribute, Interface
+
+from mailsvc.model.account import Account
+from mailsvc.model.address import Address
+from mailsvc.model.envelope import Envelope
+from mailsvc.model.headers import Headers
+from mailsvc.model.ids import AccountId, MessageId
+from mailsvc.model.maildrop import Lease, Snapshot
+from mailsvc.model.receipt import Receipt
+from mailsvc.model.verdict import Verdict
+
+
+class IContent(Interface):
+    """
+    The content of one message in arrival, complete: CRLF lines, without dot-stuffing.
+
+    Read it as often as needed, from any one thread at a time; whoever made it closes it.
+    """
+
+    octets: int = Attribute("Size in octets.")
+
+    def head(limit: int) -> bytes:
+        """Give at most the first *limit* octets."""
+
+    def pieces(size: int) -> Iterator[bytes]:
+        """Give everything from the start, *size* octets at a time, the last one shorter."""
+
+
+class IDirectory(Interface):
+    """Finds accounts; answers from memory where it can, a few seconds old at most."""
+
+    async def find(address: Address) -> Account | None:
+        """
+        Look up the account that gets the mail for *address*.
+
+        ``postmaster`` of a local domain always exists: an administrator gets its mail
+        when no account has that name; RFC 5321 section 4.5.1.
+
+        Raises:
+            StorageFailed: The database does not answer.
+        """
+
+    async def by_id(account: AccountId) -> Account | None:
+        """Look up an account by its number; same errors as ``find``."""
+
+    async def is_local(domain: str) -> bool:
+        """Tell whether *domain* is one of ours and enabled; same errors as ``find``."""
+
+
+class IIntake(Interface):
+    """The one way for a message into the service."""
+
+    async def accept(envelope: Envelope, content: IContent) -> Receipt:
+        """
+        Take responsibility for a message; RFC 5321 section 6.1.
+
+        Returns:
+            After the commit only: every recipient has it, or none.
+
+        Raises:
+            MailError: Nobody has it; the status says whether to try again.
+        """
+
+
+class IMaildrops(Interface):
+    """POP3's view of the inboxes; RFC 1939 section 4."""
+
+    async def open(account: Account, lease: float) -> Snapshot:
+        """
+        Take the maildrop for one session and list it, in one transaction.
+
+        Args:
+            account: Whose maildrop.
+            lease: Seconds after which the lease of a session that died is void.
+
+        Raises:
+            MaildropInUse: Another session holds it.
+            StorageFailed: The database does not answer.
+        """
+
+    async def renew(lease: Lease, seconds: float) -> bool:
+        """Hold the maildrop for *seconds* more; False: the lease was lost."""
+
+    async def release(lease: Lease) -> None:
+        """Let the next session in; harmless when the lease is lost."""
+
+    async def read(messages: Sequence[MessageId]) -> Mapping[MessageId, bytes | None]:
+        """
+        Fetch bodies that are stored in one piece, all in one query.
+
+        Returns:
+            None for a body that is stored in chunks: use ``read_chunk``. A message that
+            is gone is missing.
+        """
+
+    async def read_chunk(message: MessageId, number: int) -> bytes | None:
+        """Fetch one chunk of a large body, counted from 0; None behind the last one."""
+
+    async def expunge(lease: Lease, uids: Sequence[int]) -> None:
+        """
+        Remove messages from the maildrop in one transaction, all or none.
+
+        Raises:
+            MaildropInUse: The lease was lost; nothing was removed.
+            StorageFailed: Nothing was removed.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A message as a filter sees it: complete, not yet stored."""
+
+    envelope: Envelope
+    headers: Headers
+    content: IContent
+
+
+class IFilter(Interface):
+    """
+    Judges messages and changes nothing.
+
+    One object judges many messages at once, so it keeps no state between them.
+    """
+
+    async def judge(mail: Incoming) -> Verdict:
+        """
+        Say what to do with *mail*.
+
+        An exception counts as "try again later" for this message and is logged.
+        """
+
+
+class IFilterMaker(IPlugin):
+    """Announces one kind of filter; found by ``twisted.plugin`` in ``mailsvc.plugins``."""
+
+    name: str = Attribute("How config.yaml calls it.")
+
+    def make(options: Mapping[str, Any]) -> IFilter:
+        """
+        Make a filter with the options of config.yaml.
+
+        Raises:
+            ConfigError: An option is unknown or impossible; the text says which.
+        """

@@ -1,0 +1,41 @@
+"""The header section of a message; RFC 5322 section 2.2."""
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+LARGEST_HEADER = 256 * 1024
+"""Octets of a message that are looked at as header; more is content to us."""
+
+_FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:((?:[^\r\n]|\r\n[ \t])*)\r\n")
+
+
+@dataclass(frozen=True)
+class Headers:
+    """
+    The header fields of one message, in order, found once.
+
+    Args:
+        octets: The start of the message; the header section ends at the first empty line.
+    """
+
+    octets: bytes
+
+    @cached_property
+    def fields(self) -> tuple[tuple[bytes, bytes], ...]:
+        """Name in lower case and unfolded value of each field, in order."""
+        found: list[tuple[bytes, bytes]] = []
+        at = 0
+        while field := _FIELD.match(self.octets, at, LARGEST_HEADER):
+            name, value = field.groups()
+            found.append((name.lower(), value.replace(b"\r\n", b"").strip()))
+            at = field.end()
+        return tuple(found)
+
+    def count(self, name: bytes) -> int:
+        """Count the fields of one name, given in lower case."""
+        return sum(1 for found, _ in self.fields if found == name)
+
+    def first(self, name: bytes) -> bytes | None:
+        """Give the value of the first field of one name, given in lower case."""
+        return next((value for found, value in self.fields if found == name), None)

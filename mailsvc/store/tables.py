@@ -1,0 +1,322 @@
+"""
+The data model; portable over SQLite, PostgreSQL and MariaDB.
+
+Times are UTC. Identifiers are made by ``model.ids``. ``alembic/versions`` holds the same
+schema as steps; ``alembic check`` holds the two against each other.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.dialects import mysql
+from sqlalchemy.types import JSON
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """
+    A moment as microseconds since 1970, UTC.
+
+    A number means the same on every engine, where date types differ in zones and digits.
+    """
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        """Refuse naive datetimes: nobody knows which zone they mean."""
+        del dialect
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a moment needs a time zone")
+        return round(value.timestamp() * 1_000_000)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """Give an aware datetime."""
+        del dialect
+        return None if value is None else datetime.fromtimestamp(value / 1_000_000, UTC)
+
+
+BODY = LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")
+"""Octets of a message; MariaDB's plain BLOB ends at 64 KiB."""
+
+NAME = String(255)
+ADDRESS = String(320)
+"""Address keys: 64 octets, the @ and 255 octets."""
+
+
+def _table(name: str, *items: Any) -> Table:
+    """Make a table that compares text by its octets, also on MariaDB."""
+    return Table(
+        name,
+        metadata,
+        *items,
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+        mariadb_charset="utf8mb4",
+        mariadb_collate="utf8mb4_bin",
+        mariadb_engine="InnoDB",
+        sqlite_with_rowid=name not in {"entry", "chunk", "expunged", "lock"},
+    )
+
+
+def _id(*, primary: bool = True) -> Column[int]:
+    return Column("id", BigInteger, primary_key=primary, autoincrement=False)
+
+
+def _owner(nullable: bool = False) -> Column[int]:  # noqa: FBT001, FBT002 - a column's property
+    return Column(
+        "account_id",
+        BigInteger,
+        ForeignKey("account.id", ondelete="CASCADE"),
+        nullable=nullable,
+    )
+
+
+domain = _table(
+    "domain",
+    _id(),
+    Column("name", NAME, nullable=False, unique=True),
+    Column("enabled", Boolean, nullable=False),
+    Column("catch_all", ADDRESS),
+    Column("created", UtcTime, nullable=False),
+)
+
+account = _table(
+    "account",
+    _id(),
+    Column("domain_id", BigInteger, ForeignKey("domain.id"), nullable=False, index=True),
+    # The address as shown, and its key: what look-ups compare.
+    Column("address", ADDRESS, nullable=False),
+    Column("address_key", ADDRESS, nullable=False, unique=True),
+    Column("display_name", NAME, nullable=False, default=""),
+    Column("role", String(16), nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("smtp_on", Boolean, nullable=False),
+    Column("pop3_on", Boolean, nullable=False),
+    Column("web_on", Boolean, nullable=False),
+    Column("quota_octets", BigInteger),
+    Column("quota_messages", BigInteger),
+    Column("daily_messages", Integer),
+    Column("daily_recipients", Integer),
+    Column("language", String(16), nullable=False, default=""),
+    Column("created", UtcTime, nullable=False),
+    Column("last_login", UtcTime),
+)
+
+credential = _table(
+    "credential",
+    _id(),
+    _owner(),
+    # "password" (one an account) or "app" (many).
+    Column("kind", String(16), nullable=False),
+    Column("label", NAME, nullable=False, default=""),
+    Column("verifier", String(255), nullable=False),
+    # SCRAM-SHA-256 keys, RFC 5803 format.
+    Column("scram", String(255)),
+    # Front ends it is good for, separated by spaces; empty: all.
+    Column("scope", String(64), nullable=False, default=""),
+    Column("created", UtcTime, nullable=False),
+    Column("last_use", UtcTime),
+    Column("expires", UtcTime),
+    Index("ix_credential_account_id", "account_id"),
+)
+
+alias = _table(
+    "alias",
+    _id(),
+    Column("domain_id", BigInteger, ForeignKey("domain.id"), nullable=False, index=True),
+    Column("address_key", ADDRESS, nullable=False, unique=True),
+    # "alias", "group" or "forward"; the targets are addresses, separated by lines.
+    Column("kind", String(16), nullable=False),
+    Column("targets", Text, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("created", UtcTime, nullable=False),
+)
+
+folder = _table(
+    "folder",
+    _id(),
+    _owner(),
+    Column("name", NAME, nullable=False),
+    # "inbox", "sent", "drafts", "trash", "junk", "archive" or empty.
+    Column("role", String(16), nullable=False, default=""),
+    Column("uidvalidity", BigInteger, nullable=False),
+    Column("uidnext", BigInteger, nullable=False),
+    Column("modseq", BigInteger, nullable=False),
+    # Usage stands where each delivery writes anyway.
+    Column("messages", BigInteger, nullable=False),
+    Column("octets", BigInteger, nullable=False),
+    UniqueConstraint("account_id", "name"),
+)
+
+message = _table(
+    "message",
+    _id(),
+    Column("octets", BigInteger, nullable=False),
+    # The Return-Path field at the start, which is ours and never leaves the house.
+    Column("return_path_octets", Integer, nullable=False),
+    # SHA-256 of the content.
+    Column("digest", LargeBinary(32)),
+    Column("received", UtcTime, nullable=False),
+    Column("sender", ADDRESS, nullable=False),
+    # None: the body is in chunks.
+    Column("body", BODY),
+)
+
+chunk = _table(
+    "chunk",
+    Column(
+        "message_id", BigInteger, ForeignKey("message.id", ondelete="CASCADE"), primary_key=True
+    ),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("body", BODY, nullable=False),
+)
+
+entry = _table(
+    "entry",
+    Column("folder_id", BigInteger, ForeignKey("folder.id", ondelete="CASCADE"), primary_key=True),
+    Column("uid", BigInteger, primary_key=True, autoincrement=False),
+    Column("message_id", BigInteger, ForeignKey("message.id"), nullable=False),
+    Column("octets", BigInteger, nullable=False),
+    Column("received", UtcTime, nullable=False),
+    # Bits of the IMAP system flags; keywords are separated by spaces.
+    Column("flags", Integer, nullable=False),
+    Column("keywords", String(255), nullable=False, default=""),
+    Column("modseq", BigInteger, nullable=False),
+    Column("thread_id", BigInteger, nullable=False),
+    Index("ix_entry_message_id", "message_id"),
+)
+
+expunged = _table(
+    "expunged",
+    Column("folder_id", BigInteger, ForeignKey("folder.id", ondelete="CASCADE"), primary_key=True),
+    Column("uid", BigInteger, primary_key=True, autoincrement=False),
+    Column("message_id", BigInteger, nullable=False),
+    Column("modseq", BigInteger, nullable=False),
+    Column("removed", UtcTime, nullable=False),
+    # False until the purge has looked whether anybody still refers to the body.
+    Column("purged", Boolean, nullable=False),
+    Index("ix_expunged_purged", "purged"),
+)
+
+queue = _table(
+    "queue",
+    _id(),
+    Column("message_id", BigInteger, ForeignKey("message.id"), nullable=False, index=True),
+    Column("sender", ADDRESS, nullable=False),
+    Column("recipient", ADDRESS, nullable=False),
+    Column("next_hop", NAME, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_attempt", UtcTime, nullable=False),
+    Column("expires", UtcTime, nullable=False),
+    Column("lease_owner", BigInteger),
+    Column("lease_until", UtcTime),
+    # RFC 3461: what to report, and as what.
+    Column("notify", String(64), nullable=False, default=""),
+    Column("ret", String(8), nullable=False, default=""),
+    Column("envid", String(128), nullable=False, default=""),
+    Column("orcpt", String(512), nullable=False, default=""),
+    Column("last_reply", Text, nullable=False),
+    Column("held", Boolean, nullable=False),
+    Column("created", UtcTime, nullable=False),
+    Index("ix_queue_held_next_attempt", "held", "next_attempt"),
+)
+
+attempt = _table(
+    "attempt",
+    _id(),
+    Column("queue_id", BigInteger, nullable=False, index=True),
+    Column("message_id", BigInteger, nullable=False, index=True),
+    Column("started", UtcTime, nullable=False),
+    Column("ended", UtcTime, nullable=False),
+    Column("host", NAME, nullable=False),
+    Column("tls", String(64), nullable=False, default=""),
+    # "done", "later" or "bounce".
+    Column("outcome", String(16), nullable=False),
+    Column("conversation", Text, nullable=False),
+)
+
+rule = _table(
+    "rule",
+    _id(),
+    _owner(nullable=True),
+    # What is matched: "account", "address", "domain" or "cidr", and its value.
+    Column("kind", String(16), nullable=False),
+    Column("subject", ADDRESS, nullable=False),
+    Column("action", String(16), nullable=False),
+    # "smtp", "pop3", "web" or empty for all; "send", "receive" or empty for both.
+    Column("protocol", String(16), nullable=False, default=""),
+    Column("direction", String(16), nullable=False, default=""),
+    Column("note", NAME, nullable=False, default=""),
+    Column("created", UtcTime, nullable=False),
+    Column("expires", UtcTime),
+    Index("ix_rule_kind_subject", "kind", "subject"),
+)
+
+setting = _table(
+    "setting",
+    Column("name", String(128), primary_key=True),
+    Column("value", JSON, nullable=False),
+    # Grows with each change of any setting: a node asks for what is newer than it knows.
+    Column("revision", BigInteger, nullable=False, index=True),
+    Column("changed", UtcTime, nullable=False),
+    Column("changed_by", ADDRESS, nullable=False),
+)
+
+trail = _table(
+    "trail",
+    # The identifier is the time: there is no second index for it.
+    _id(),
+    # "accepted", "refused", "login", "retrieved", "control", ...
+    Column("event", String(32), nullable=False),
+    Column("message_id", BigInteger),
+    Column("account_id", BigInteger),
+    Column("client_ip", String(45), nullable=False, default=""),
+    Column("sender", ADDRESS, nullable=False, default=""),
+    Column("recipient", ADDRESS, nullable=False, default=""),
+    Column("status", String(16), nullable=False, default=""),
+    Column("detail", Text, nullable=False),
+    Index("ix_trail_message_id", "message_id"),
+)
+
+lock = _table(
+    "lock",
+    Column("name", String(128), primary_key=True),
+    Column("owner", BigInteger, nullable=False),
+    Column("until", UtcTime, nullable=False),
+)
+
+node = _table(
+    "node",
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("name", NAME, nullable=False),
+    Column("owner", BigInteger, nullable=False),
+    Column("heartbeat", UtcTime, nullable=False),
+)
