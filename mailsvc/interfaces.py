@@ -58,6 +58,9 @@ class IDirectory(Interface):
     async def is_local(domain: str) -> bool:
         """Tell whether *domain* is one of ours and enabled; same errors as ``find``."""
 
+    async def home() -> str | None:
+        """Give the domain of user names that have none; None: there is no domain yet."""
+
 
 class IIntake(Interface):
     """The one way for a message into the service."""

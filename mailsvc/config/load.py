@@ -44,9 +44,7 @@ def load(path: Path) -> Settings:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ConfigError(
-            f"{path}: there is no such file; name your config.yaml with -c"
-        ) from None
+        raise ConfigError(f"{path}: there is no such file; name your config.yaml with -c") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
     return parse(text, path)
@@ -91,7 +89,7 @@ def _explain(mistake: ErrorDetails) -> str:
             return f"{place}: this setting is missing"
         case "dataclass_type" | "dataclass_exact_type":
             return f"{place}: this is {mistake['input']!r}, but it must be a list of settings"
-    allowed = mistake["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    allowed = mistake["msg"].removeprefix("Value error, ").replace("Input ", "it ", 1)
     return f"{place}: {mistake['input']!r} is not possible: {allowed}"
 
 

@@ -47,7 +47,7 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
-Port = Annotated[int, Field(ge=0, le=65535)]
+Port = Annotated[int, Field(ge=0, le=65535, strict=True)]
 """0 lets the system choose: for tests."""
 
 
@@ -62,8 +62,8 @@ class DatabaseSettings(_Section):
     """The ``database`` section."""
 
     url: str | None = None
-    readers: Annotated[int, Field(ge=1, le=64)] = 4
-    writers: Annotated[int, Field(ge=1, le=64)] = 2
+    readers: Annotated[int, Field(ge=1, le=64, strict=True)] = 4
+    writers: Annotated[int, Field(ge=1, le=64, strict=True)] = 2
     batch_messages: Count = 256
     batch_octets: Octets = 4 * MIB
     waiting_messages: Count = 10_000
@@ -83,7 +83,7 @@ class SmtpSettings(_Section):
     """The ``smtp`` section."""
 
     largest_message: Octets = 25 * MIB
-    most_recipients: Annotated[int, Field(ge=100)] = 1000
+    most_recipients: Annotated[int, Field(ge=100, strict=True)] = 1000
     most_errors: Count = 20
     most_hops: Count = 100
     command_timeout: Seconds = 300.0
@@ -108,7 +108,7 @@ class LoginSettings(_Section):
 
     without_tls: WithoutTls = WithoutTls.LOOPBACK
     most_failures: Count = 3
-    hashers: Annotated[int, Field(ge=1, le=64)] = 2
+    hashers: Annotated[int, Field(ge=1, le=64, strict=True)] = 2
     remember: SecondsOrNone = 300.0
 
 

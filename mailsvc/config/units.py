@@ -49,5 +49,5 @@ Seconds = Annotated[float, BeforeValidator(parse_seconds), Field(gt=0)]
 """A duration above 0."""
 SecondsOrNone = Annotated[float, BeforeValidator(parse_seconds), Field(ge=0)]
 """A duration; 0 switches the thing off."""
-Count = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(gt=0, strict=True)]
 """A whole number above 0."""

@@ -23,7 +23,7 @@ _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _IPV4 = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
 
 
-class BadAddress(ValueError):  # noqa: N818 - the names of our errors say what is wrong
+class BadAddress(ValueError):
     """The text is no mail address; the message says why and is safe to show."""
 
 

@@ -65,6 +65,11 @@ class UtcTime(TypeDecorator[datetime]):
 BODY = LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")
 """Octets of a message; MariaDB's plain BLOB ends at 64 KiB."""
 
+DIGEST = LargeBinary(32).with_variant(mysql.VARBINARY(32), "mysql", "mariadb")
+
+ID = BigInteger().with_variant(Integer(), "sqlite")
+"""SQLite keeps a table in the order of an INTEGER key, and of no other: rows are appended."""
+
 NAME = String(255)
 ADDRESS = String(320)
 """Address keys: 64 octets, the @ and 255 octets."""
@@ -82,12 +87,12 @@ def _table(name: str, *items: Any) -> Table:
         mariadb_charset="utf8mb4",
         mariadb_collate="utf8mb4_bin",
         mariadb_engine="InnoDB",
-        sqlite_with_rowid=name not in {"entry", "chunk", "expunged", "lock"},
+        sqlite_with_rowid=name not in {"entry", "chunk", "expunged", "released", "lock"},
     )
 
 
-def _id(*, primary: bool = True) -> Column[int]:
-    return Column("id", BigInteger, primary_key=primary, autoincrement=False)
+def _id() -> Column[int]:
+    return Column("id", ID, primary_key=True, autoincrement=False)
 
 
 def _owner(nullable: bool = False) -> Column[int]:  # noqa: FBT001, FBT002 - a column's property
@@ -183,7 +188,7 @@ message = _table(
     # The Return-Path field at the start, which is ours and never leaves the house.
     Column("return_path_octets", Integer, nullable=False),
     # SHA-256 of the content.
-    Column("digest", LargeBinary(32)),
+    Column("digest", DIGEST),
     Column("received", UtcTime, nullable=False),
     Column("sender", ADDRESS, nullable=False),
     # None: the body is in chunks.
@@ -218,12 +223,17 @@ expunged = _table(
     "expunged",
     Column("folder_id", BigInteger, ForeignKey("folder.id", ondelete="CASCADE"), primary_key=True),
     Column("uid", BigInteger, primary_key=True, autoincrement=False),
-    Column("message_id", BigInteger, nullable=False),
     Column("modseq", BigInteger, nullable=False),
     Column("removed", UtcTime, nullable=False),
-    # False until the purge has looked whether anybody still refers to the body.
-    Column("purged", Boolean, nullable=False),
-    Index("ix_expunged_purged", "purged"),
+)
+
+# Entries that are gone and whose bodies may have lost their last reader: the purge looks.
+# Stays when its folder goes, so it refers to none.
+released = _table(
+    "released",
+    Column("folder_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("uid", BigInteger, primary_key=True, autoincrement=False),
+    Column("message_id", BigInteger, nullable=False),
 )
 
 queue = _table(

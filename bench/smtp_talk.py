@@ -1,0 +1,60 @@
+"""What a client says over SMTP: RFC 5321, in groups as RFC 2920 allows."""
+
+import re
+
+from bench.wire import Enough, Line, Talk, Unexpected
+
+_REPLY = re.compile(rb"^(\d{3})[ \r]", re.MULTILINE)
+
+
+def replies(count: int) -> Enough:
+    """Make the test whether *count* whole replies came."""
+
+    def enough(heard: bytearray) -> bool:
+        return heard.endswith(b"\r\n") and len(_REPLY.findall(heard)) >= count
+
+    return enough
+
+
+_ONE = replies(1)
+
+
+def greet(line: Line) -> Talk[bool]:
+    """Hear the greeting and say EHLO; tells whether the server takes groups."""
+    _expect(b"220", (yield _ONE))
+    line.send(b"EHLO bench.example\r\n")
+    heard = yield _ONE
+    _expect(b"250", heard)
+    return b"PIPELINING" in heard
+
+
+def open_transaction(line: Line, group: list[bytes], pipelining: bool) -> Talk[list[bytes]]:  # noqa: FBT001
+    """Say MAIL, RCPT and DATA; returns the code of each reply."""
+    if pipelining:
+        line.send(b"".join(group))
+        heard = yield replies(len(group))
+        return _REPLY.findall(heard)
+    codes = []
+    for command in group:
+        line.send(command)
+        codes += _REPLY.findall((yield _ONE))
+    return codes
+
+
+def send_content(line: Line, content: bytes) -> Talk[bytes]:
+    """Send the content and its final dot in one; returns the reply's code."""
+    line.send(content)
+    heard = yield _ONE
+    return bytes(heard[:3])
+
+
+def quit_session(line: Line) -> Talk[None]:
+    """Take leave, and hang up when the server has answered."""
+    line.send(b"QUIT\r\n")
+    _expect(b"221", (yield _ONE))
+    line.close()
+
+
+def _expect(code: bytes, heard: bytearray) -> None:
+    if not heard.startswith(code):
+        raise Unexpected(f"{code.decode()} expected, heard {bytes(heard[:200])!r}")

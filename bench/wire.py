@@ -1,0 +1,117 @@
+"""
+Drive many client connections with epoll, as cheaply as Python can.
+
+A dialogue is a generator: it writes to its line, yields the test that tells
+whether enough was heard, and is resumed with what was heard. Neither Twisted
+nor asyncio is used: the load must not share the costs of what it measures.
+"""
+
+import select
+import socket
+from collections.abc import Callable, Generator, Iterable
+from typing import TypeAlias, TypeVar
+
+Result = TypeVar("Result")
+Enough: TypeAlias = Callable[[bytearray], bool]
+Talk: TypeAlias = Generator[Enough, bytearray, Result]
+
+_SILENCE = 120.0
+"""Seconds without an octet on any line after which the server counts as stuck."""
+_READ = 65536
+
+
+class Unexpected(Exception):
+    """The server said what a dialogue cannot go on with, or nothing at all."""
+
+
+class Exchange:
+    """The lines of one load, all to the same port of 127.0.0.1."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.poll = select.epoll()
+        self.lines: dict[int, Line] = {}
+
+    def converse(self, talks: Iterable[tuple["Line", Talk[None]]]) -> None:
+        """
+        Hold all dialogues at the same time, until the last is over.
+
+        Raises:
+            Unexpected: A dialogue cannot go on.
+            OSError: A connection failed.
+        """
+        talking = sum([line.begin(talk) for line, talk in talks])
+        while talking:
+            events = self.poll.poll(_SILENCE)
+            if not events:
+                raise Unexpected(f"The server was silent for {_SILENCE:.0f} seconds")
+            for number, event in events:
+                line = self.lines[number]
+                if event & select.EPOLLOUT:
+                    line.send_more()
+                if event & ~select.EPOLLOUT and not line.hear():
+                    talking -= 1
+
+
+class Line:
+    """One client; it may connect anew after each close."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._socket = socket.socket()
+        self._unsent = memoryview(b"")
+        self._heard = bytearray()
+        self._talk: Talk[None] | None = None
+        self._enough: Enough | None = None
+
+    def connect(self) -> None:
+        """Open a connection; the greeting tells whether that worked."""
+        self._socket = socket.socket()
+        self._socket.setblocking(False)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket.connect_ex(("127.0.0.1", self._exchange.port))
+        self._exchange.lines[self._socket.fileno()] = self
+        self._exchange.poll.register(self._socket, select.EPOLLIN)
+
+    def close(self) -> None:
+        """Hang up."""
+        self._socket.close()
+
+    def begin(self, talk: Talk[None]) -> bool:
+        """Begin a dialogue; False when it is over without a word from the server."""
+        self._talk = talk
+        self._enough = next(talk, None)
+        return self._enough is not None
+
+    def send(self, octets: bytes) -> None:
+        """Send what the socket takes now, and the rest when it takes more."""
+        try:
+            sent = self._socket.send(octets)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(octets):
+            self._unsent = memoryview(octets)[sent:]
+            self._exchange.poll.modify(self._socket, select.EPOLLIN | select.EPOLLOUT)
+
+    def send_more(self) -> None:
+        """Go on sending."""
+        self._unsent = self._unsent[self._socket.send(self._unsent) :]
+        if not self._unsent:
+            self._exchange.poll.modify(self._socket, select.EPOLLIN)
+
+    def hear(self) -> bool:
+        """Take in what came; False when the dialogue is over."""
+        octets = self._socket.recv(_READ)
+        if not octets or self._talk is None or self._enough is None:
+            said = bytes(self._heard[-200:] + octets)
+            raise Unexpected(f"The server hung up, or spoke unasked: {said!r}")
+        self._heard += octets
+        if not self._enough(self._heard):
+            return True
+        heard, self._heard = self._heard, bytearray()
+        try:
+            self._enough = self._talk.send(heard)
+        except StopIteration:
+            self._talk = self._enough = None
+            return False
+        return True

@@ -1,0 +1,113 @@
+"""Argon2id (RFC 9106) on threads of its own, and the memory of passwords just checked."""
+
+import hmac
+import secrets
+from collections import OrderedDict
+from hashlib import sha256
+
+from argon2 import PasswordHasher, Type
+from argon2.exceptions import InvalidHashError, VerificationError
+from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.threadpool import ThreadPool
+
+from mailsvc.config.settings import LoginSettings
+from mailsvc.errors import TooBusy
+from mailsvc.model.account import Verifier
+
+MOST_WAITING = 500
+"""Checks that may wait for a thread; each takes 20 to 50 ms."""
+MOST_REMEMBERED = 20_000
+
+_HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1, type=Type.ID)
+
+
+def hash_password(password: bytes) -> str:
+    """Make a verifier, PHC format; blocks for 20 to 50 ms."""
+    return _HASHER.hash(password)
+
+
+NOBODY = Verifier(id=0, hashed=hash_password(secrets.token_bytes()))  # type: ignore[arg-type]  # no row
+"""Checked in place of an unknown user's verifier, so that time tells nothing."""
+
+
+def _verify(verifier: Verifier, password: bytes) -> bool:
+    try:
+        return _HASHER.verify(verifier.hashed, password)
+    except (VerificationError, InvalidHashError):
+        return False
+
+
+class Passwords:
+    """
+    Checks and makes passwords, a few at a time.
+
+    A password that was right is remembered for a while as a keyed digest, so that a client
+    that polls each minute does not pay the Argon2id each time. The memory holds the
+    verifier that was checked: a changed password is asked for at once.
+
+    Args:
+        reactor: Whose thread gets the answers.
+        clock: Tells how long something is remembered.
+        settings: How many threads, and how long to remember.
+    """
+
+    def __init__(
+        self, reactor: IReactorFromThreads, clock: IReactorTime, settings: LoginSettings
+    ) -> None:
+        self._reactor = reactor
+        self._clock = clock
+        self._remember = settings.remember
+        self._pool = ThreadPool(1, settings.hashers, name="mailsvc hashers")
+        self._key = secrets.token_bytes(32)
+        self._right: OrderedDict[bytes, float] = OrderedDict()
+        self._waiting = 0
+
+    def start(self) -> None:
+        """Start the threads."""
+        self._pool.start()
+
+    def stop(self) -> None:
+        """End the threads; blocks until the checks under way are done."""
+        self._pool.stop()
+
+    async def matches(self, verifier: Verifier, password: bytes) -> bool:
+        """
+        Check a password.
+
+        Raises:
+            TooBusy: Too many checks wait already.
+        """
+        digest = self._digest(verifier, password)
+        until = self._right.get(digest)
+        if until is not None and self._clock.seconds() < until:
+            return True
+        right: bool = await self._in_pool(_verify, verifier, password)
+        if right and self._remember:
+            self._right[digest] = self._clock.seconds() + self._remember
+            if len(self._right) > MOST_REMEMBERED:
+                self._right.popitem(last=False)
+        return right
+
+    async def make(self, password: bytes) -> str:
+        """
+        Make a verifier, PHC format.
+
+        Raises:
+            TooBusy: Too many checks wait already.
+        """
+        made: str = await self._in_pool(hash_password, password)
+        return made
+
+    def _digest(self, verifier: Verifier, password: bytes) -> bytes:
+        known = b"\0".join((str(verifier.id).encode(), verifier.hashed.encode(), password))
+        return hmac.digest(self._key, known, sha256)
+
+    async def _in_pool(self, work, *arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN002, ANN202
+        if self._waiting >= MOST_WAITING:
+            raise TooBusy
+        self._waiting += 1
+        try:
+            return await deferToThreadPool(self._reactor, self._pool, work, *arguments)
+        finally:
+            self._waiting -= 1

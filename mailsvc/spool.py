@@ -1,0 +1,118 @@
+"""Messages in arrival: small ones in memory, large ones in unlinked temporary files."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
+
+from zope.interface import implementer
+
+from mailsvc.config.settings import SpoolSettings
+from mailsvc.interfaces import IContent
+
+
+class SpoolRoom:
+    """
+    The memory and the folder that all messages in arrival share.
+
+    Args:
+        folder: Where temporary files are made; they have no name and die with the process.
+        settings: How much may stay in memory.
+    """
+
+    def __init__(self, folder: Path, settings: SpoolSettings) -> None:
+        self.folder = folder
+        self.message_memory = settings.message_memory
+        self._total = settings.total_memory
+        self._used = 0
+
+    @property
+    def used(self) -> int:
+        """Octets in memory now."""
+        return self._used
+
+    def reserve(self, octets: int) -> bool:
+        """Take some memory; False: it is spent, use a file."""
+        if self._used + octets > self._total:
+            return False
+        self._used += octets
+        return True
+
+    def give_back(self, octets: int) -> None:
+        """Return what was reserved."""
+        self._used -= octets
+
+
+@implementer(IContent)
+class Spool:
+    """
+    The content of one message, for all its recipients.
+
+    Args:
+        room: Whose memory and folder it uses.
+    """
+
+    __slots__ = ("_file", "_pieces", "_reserved", "_room", "octets")
+
+    def __init__(self, room: SpoolRoom) -> None:
+        self._room = room
+        self._pieces: list[bytes] = []
+        self._reserved = 0
+        self._file: IO[bytes] | None = None
+        self.octets = 0
+        """Size in octets."""
+
+    def write(self, piece: bytes) -> None:
+        """
+        Add to the end.
+
+        Raises:
+            OSError: The disk is full, or worse.
+        """
+        self.octets += len(piece)
+        if self._file is not None:
+            self._file.write(piece)
+        elif self.octets <= self._room.message_memory and self._room.reserve(len(piece)):
+            self._reserved += len(piece)
+            self._pieces.append(piece)
+        else:
+            self._spill(piece)
+
+    def head(self, limit: int) -> bytes:
+        """Give at most the first *limit* octets."""
+        return next(iter(self.pieces(limit)), b"")
+
+    def pieces(self, size: int) -> Iterator[bytes]:
+        """Give everything from the start, *size* octets at a time."""
+        if self._file is not None:
+            self._file.seek(0)
+            while piece := self._file.read(size):
+                yield piece
+            return
+        whole = self._whole()
+        for start in range(0, len(whole), size):
+            yield whole[start : start + size]
+
+    def close(self) -> None:
+        """Give memory and disk back; harmless the second time."""
+        self._room.give_back(self._reserved)
+        self._reserved = 0
+        self._pieces.clear()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _whole(self) -> bytes:
+        if len(self._pieces) > 1:
+            self._pieces[:] = [b"".join(self._pieces)]
+        return self._pieces[0] if self._pieces else b""
+
+    def _spill(self, piece: bytes) -> None:
+        """Move from memory to a file."""
+        file = TemporaryFile(dir=self._room.folder, buffering=0)  # noqa: SIM115 - closed by close
+        self._file = file
+        for part in (*self._pieces, piece):
+            file.write(part)
+        self._room.give_back(self._reserved)
+        self._reserved = 0
+        self._pieces.clear()

@@ -1,0 +1,306 @@
+"""Domains, accounts and their credentials."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.exc import IntegrityError
+
+from mailsvc.errors import AlreadyThere, CommandError, NotFound
+from mailsvc.model.account import Account, AccountSummary, Role, Scope, Verifier
+from mailsvc.model.address import Address, parse_address
+from mailsvc.model.ids import AccountId, CredentialId, FolderId, IdSource
+from mailsvc.store.removal import release_entries
+from mailsvc.store.tables import account, credential, domain, entry, folder
+
+_FOLDERS = (
+    ("INBOX", "inbox"),
+    ("Drafts", "drafts"),
+    ("Sent", "sent"),
+    ("Archive", "archive"),
+    ("Junk", "junk"),
+    ("Trash", "trash"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewAccount:
+    """
+    What a new account starts with.
+
+    Args:
+        hashed: The Argon2id verifier of its password, PHC format.
+        quota_octets: None: no limit.
+        quota_messages: None: no limit.
+    """
+
+    address: Address
+    hashed: str
+    display_name: str = ""
+    role: Role = Role.USER
+    quota_octets: int | None = None
+    quota_messages: int | None = None
+
+
+def domain_exists(conn: Connection, name: str) -> bool:
+    """Tell whether a domain is ours and enabled."""
+    found = conn.scalar(select(domain.c.enabled).where(domain.c.name == name))
+    return bool(found)
+
+
+def any_domain(conn: Connection) -> bool:
+    """Tell whether the database has been set up."""
+    return conn.scalar(select(domain.c.id).limit(1)) is not None
+
+
+def first_domain(conn: Connection) -> str | None:
+    """Give the oldest enabled domain: logins without a domain belong to it."""
+    return conn.scalar(
+        select(domain.c.name).where(domain.c.enabled.is_(True)).order_by(domain.c.id).limit(1)
+    )
+
+
+def add_domain(conn: Connection, ids: IdSource, name: str) -> None:
+    """
+    Make a domain ours.
+
+    Raises:
+        AlreadyThere: It is.
+    """
+    if conn.scalar(select(domain.c.id).where(domain.c.name == name)) is not None:
+        raise AlreadyThere(f"the domain {name} exists already")
+    conn.execute(
+        insert(domain).values(id=ids.next(), name=name, enabled=True, created=datetime.now(UTC))
+    )
+
+
+def add_account(conn: Connection, ids: IdSource, new: NewAccount) -> AccountId:
+    """
+    Make an account with its password and its folders.
+
+    Raises:
+        NotFound: Its domain is not ours.
+        AlreadyThere: Its address is taken.
+    """
+    in_domain = conn.scalar(select(domain.c.id).where(domain.c.name == new.address.domain))
+    if in_domain is None:
+        raise NotFound(f"the domain {new.address.domain} is not one of ours")
+    number, now = AccountId(ids.next()), datetime.now(UTC)
+    taken = AlreadyThere(f"the account {new.address} exists already")
+    if _number_of(conn, new.address) is not None:
+        raise taken
+    try:
+        conn.execute(
+            insert(account).values(
+                id=number,
+                domain_id=in_domain,
+                address=str(new.address),
+                address_key=new.address.key,
+                display_name=new.display_name,
+                role=new.role.value,
+                enabled=True,
+                smtp_on=True,
+                pop3_on=True,
+                web_on=True,
+                quota_octets=new.quota_octets,
+                quota_messages=new.quota_messages,
+                created=now,
+            )
+        )
+    except IntegrityError:
+        raise taken from None
+    _insert_password(conn, ids, number, new.hashed, now)
+    _insert_folders(conn, ids, number, now)
+    return number
+
+
+def _insert_password(
+    conn: Connection, ids: IdSource, owner: AccountId, hashed: str, now: datetime
+) -> None:
+    conn.execute(
+        insert(credential).values(
+            id=ids.next(), account_id=owner, kind="password", verifier=hashed, created=now
+        )
+    )
+
+
+def _insert_folders(conn: Connection, ids: IdSource, owner: AccountId, now: datetime) -> None:
+    conn.execute(
+        insert(folder),
+        [
+            {
+                "id": ids.next(),
+                "account_id": owner,
+                "name": name,
+                "role": role,
+                "uidvalidity": int(now.timestamp()),
+                "uidnext": 1,
+                "modseq": 1,
+                "messages": 0,
+                "octets": 0,
+            }
+            for name, role in _FOLDERS
+        ],
+    )
+
+
+def set_password(conn: Connection, ids: IdSource, address: Address, hashed: str) -> AccountId:
+    """
+    Replace the password of an account.
+
+    Raises:
+        NotFound: There is no such account.
+    """
+    owner = _owner(conn, address)
+    conn.execute(
+        delete(credential).where(credential.c.account_id == owner, credential.c.kind == "password")
+    )
+    _insert_password(conn, ids, owner, hashed, datetime.now(UTC))
+    return owner
+
+
+def delete_account(conn: Connection, address: Address) -> AccountId:
+    """
+    Remove an account with all its mail; bodies nobody else has are purged later.
+
+    Raises:
+        NotFound: There is no such account.
+        CommandError: It is the last administrator.
+    """
+    owner = _owner(conn, address)
+    role = conn.scalar(select(account.c.role).where(account.c.id == owner))
+    if role == Role.ADMIN.value and _administrators(conn) == 1:
+        raise CommandError(f"{address} is the last administrator; make another one first")
+    folders = select(folder.c.id).where(folder.c.account_id == owner)
+    release_entries(conn, entry.c.folder_id.in_(folders))
+    conn.execute(delete(account).where(account.c.id == owner))
+    return owner
+
+
+def _administrators(conn: Connection) -> int:
+    found = conn.scalar(
+        select(func.count()).select_from(account).where(account.c.role == Role.ADMIN.value)
+    )
+    return found or 0
+
+
+def find_account(conn: Connection, address: Address) -> Account | None:
+    """Look up the account with an address; ``postmaster`` falls to an administrator."""
+    found = _fetch(conn, account.c.address_key == address.key)
+    if found is None and address.key == f"postmaster@{address.domain}":
+        return _fetch(conn, account.c.role == Role.ADMIN.value)
+    return found
+
+
+def account_by_id(conn: Connection, number: AccountId) -> Account | None:
+    """Look up an account by its number."""
+    return _fetch(conn, account.c.id == number)
+
+
+def _fetch(conn: Connection, condition: ColumnElement[bool]) -> Account | None:
+    row = conn.execute(
+        select(account, folder.c.id.label("inbox"))
+        .join(folder, (folder.c.account_id == account.c.id) & (folder.c.role == "inbox"))
+        .where(condition)
+        .order_by(account.c.id)
+        .limit(1)
+    ).first()
+    if row is None:
+        return None
+    now = datetime.now(UTC)
+    verifiers = conn.execute(
+        select(credential.c.id, credential.c.verifier).where(
+            credential.c.account_id == row.id,
+            credential.c.expires.is_(None) | (credential.c.expires > now),
+        )
+    )
+    return Account(
+        id=AccountId(row.id),
+        address=parse_address(row.address, utf8=True),
+        display_name=row.display_name,
+        role=Role(row.role),
+        enabled=row.enabled,
+        scopes=_scopes(row),
+        inbox=FolderId(row.inbox),
+        quota_octets=row.quota_octets,
+        quota_messages=row.quota_messages,
+        verifiers=tuple(Verifier(CredentialId(number), text) for number, text in verifiers),
+    )
+
+
+def list_accounts(conn: Connection, after: str, most: int) -> list[AccountSummary]:
+    """
+    List accounts in the order of their keys, a page at a time.
+
+    Args:
+        after: The key of the last account of the page before; empty: from the start.
+        most: The size of a page.
+    """
+    rows = conn.execute(
+        select(
+            account,
+            func.coalesce(func.sum(folder.c.messages), 0).label("messages"),
+            func.coalesce(func.sum(folder.c.octets), 0).label("octets"),
+        )
+        .outerjoin(folder, folder.c.account_id == account.c.id)
+        .where(account.c.address_key > after)
+        .group_by(account.c.id)
+        .order_by(account.c.address_key)
+        .limit(most)
+    )
+    return [
+        AccountSummary(
+            id=AccountId(row.id),
+            address=parse_address(row.address, utf8=True),
+            display_name=row.display_name,
+            role=Role(row.role),
+            enabled=row.enabled,
+            scopes=_scopes(row),
+            messages=int(row.messages),
+            octets=int(row.octets),
+            quota_octets=row.quota_octets,
+            quota_messages=row.quota_messages,
+            created=row.created,
+            last_login=row.last_login,
+        )
+        for row in rows
+    ]
+
+
+def count_accounts(conn: Connection) -> int:
+    """Count all accounts."""
+    return conn.scalar(select(func.count()).select_from(account)) or 0
+
+
+def note_logins(conn: Connection, logins: Iterable[tuple[AccountId, datetime]]) -> None:
+    """Remember when accounts logged in last."""
+    for number, moment in logins:
+        conn.execute(update(account).where(account.c.id == number).values(last_login=moment))
+
+
+def _scopes(row: Row[Any]) -> frozenset[Scope]:
+    switches = {Scope.SMTP: row.smtp_on, Scope.POP3: row.pop3_on, Scope.WEB: row.web_on}
+    return frozenset(scope for scope, on in switches.items() if on)
+
+
+def _number_of(conn: Connection, address: Address) -> AccountId | None:
+    found = conn.scalar(select(account.c.id).where(account.c.address_key == address.key))
+    return None if found is None else AccountId(found)
+
+
+def _owner(conn: Connection, address: Address) -> AccountId:
+    found = _number_of(conn, address)
+    if found is None:
+        raise NotFound(f"there is no account {address}")
+    return found

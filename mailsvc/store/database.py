@@ -1,0 +1,130 @@
+"""The door to the database: queries on a few threads, writes in group commits."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import Connection
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.threadpool import ThreadPool
+
+from mailsvc.config.settings import DatabaseSettings
+from mailsvc.model.ids import IdSource
+from mailsvc.store.engine import Engines
+from mailsvc.store.faults import to_mail_error
+from mailsvc.store.writer import BatchQuery, Writer
+
+P = ParamSpec("P")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+Query = Callable[Concatenate[Connection, P], Result]
+"""A plain function of a connection that neither commits nor waits."""
+
+
+class Database:
+    """
+    Runs queries and writes; everything on it is called on the reactor's thread.
+
+    Args:
+        engines: The open database.
+        settings: How many threads, and how much goes into one transaction.
+        reactor: Whose thread gets the answers.
+        ids: Numbers for new rows.
+    """
+
+    def __init__(
+        self,
+        engines: Engines,
+        settings: DatabaseSettings,
+        reactor: IReactorFromThreads,
+        ids: IdSource,
+    ) -> None:
+        self.ids = ids
+        self._engines = engines
+        self._reactor = reactor
+        self._pool = ThreadPool(1, settings.readers, name="mailsvc readers")
+        count = 1 if engines.sqlite else settings.writers
+        self._writers = tuple(
+            Writer(engines.write, settings, reactor.callFromThread) for _ in range(count)
+        )
+
+    @property
+    def single(self) -> bool:
+        """Whether this process has the database for itself: SQLite."""
+        return self._engines.sqlite
+
+    @property
+    def waiting(self) -> int:
+        """How many items wait for their commit."""
+        return sum(writer.waiting for writer in self._writers)
+
+    def start(self) -> None:
+        """Start the threads."""
+        self._pool.start()
+        for writer in self._writers:
+            writer.start()
+
+    def stop(self) -> None:
+        """Commit what waits, end the threads and close the connections; blocks until then."""
+        for writer in self._writers:
+            writer.stop()
+        self._pool.stop()
+        self._engines.close()
+
+    async def run(self, query: Query[P, Result], /, *args: P.args, **kwargs: P.kwargs) -> Result:
+        """
+        Ask the database.
+
+        Raises:
+            StorageFailed: The database does not answer.
+            Exception: Whatever *query* raises.
+        """
+
+        def ask() -> Result:
+            try:
+                with self._engines.read.begin() as connection:
+                    return query(connection, *args, **kwargs)
+            except Exception as error:
+                raise to_mail_error(error) from error
+
+        return await deferToThreadPool(self._reactor, self._pool, ask)  # type: ignore[arg-type]  # wants IReactorFromThreads and is one
+
+    async def write(self, query: Query[P, Result], /, *args: P.args, **kwargs: P.kwargs) -> Result:
+        """
+        Change the database; returns after the commit.
+
+        Raises:
+            StorageFailed, StorageFull, TooBusy: Nothing was changed.
+            Exception: Whatever *query* raises; nothing was changed.
+        """
+
+        def perform(connection: Connection) -> Result:
+            return query(connection, *args, **kwargs)
+
+        return await self._writers[0].submit(_perform_each, perform)
+
+    async def write_batch(
+        self, query: BatchQuery[Item, Result], item: Item, *, octets: int = 0, shard: int = 0
+    ) -> Result:
+        """
+        Change the database together with others of this kind; returns after the commit.
+
+        Args:
+            query: Writes *item* and its like in a few statements.
+            item: What to write.
+            octets: Its weight in the limit of a transaction.
+            shard: Items that write the same rows have the same shard: one writer does them.
+
+        Raises:
+            StorageFailed, StorageFull, TooBusy: Nothing was written.
+            Exception: What *query* answered for this item; nothing was written.
+        """
+        writer = self._writers[shard % len(self._writers)]
+        return await writer.submit(query, item, octets)
+
+
+def _perform_each(
+    connection: Connection, items: Sequence[Callable[[Connection], Any]]
+) -> Sequence[Any]:
+    return [perform(connection) for perform in items]

@@ -1,0 +1,288 @@
+"""Write messages into folders: one transaction for many messages; DESIGN: section 6."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, insert, select, update
+
+from mailsvc.config.units import KIB
+from mailsvc.errors import MailboxFull, MailError
+from mailsvc.interfaces import IContent
+from mailsvc.model.ids import AccountId, FolderId, IdSource, MessageId
+from mailsvc.store.tables import chunk, entry, folder, message, trail
+
+INLINE = 64 * KIB
+"""Bodies up to this size stand in the row of the message, larger ones in chunks."""
+CHUNK = 256 * KIB
+"""Octets of one chunk; small enough for every server's largest packet."""
+_MOST_PARAMETERS = 500
+
+
+class RecipientGone(MailError):
+    """The account was removed between RCPT and the end of the message."""
+
+    text = "A recipient was removed meanwhile; please try again"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """
+    One folder that gets the message.
+
+    Args:
+        recipient: The address it was sent to; for the trail.
+        quota_octets: Most octets in all folders of the account; None: no limit.
+        quota_messages: Most messages in all folders of the account; None: no limit.
+    """
+
+    account: AccountId
+    folder: FolderId
+    recipient: str
+    quota_octets: int | None
+    quota_messages: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """
+    A message with all decisions taken.
+
+    Args:
+        trace: Goes on top of the content: ``Return-Path`` and ``Received``.
+        return_path_octets: How much of it is the ``Return-Path`` field.
+        content: As it arrived; read by the writer's thread.
+        sender: The reverse-path; empty: null.
+        received: Aware UTC.
+        targets: One per folder, each folder once.
+    """
+
+    message: MessageId
+    trace: bytes
+    return_path_octets: int
+    content: IContent
+    sender: str
+    received: datetime
+    client_ip: str
+    targets: tuple[Target, ...]
+
+    @property
+    def octets(self) -> int:
+        """Size on the wire, before dot-stuffing."""
+        return len(self.trace) + self.content.octets
+
+
+@dataclass(slots=True)
+class _Folder:
+    """A folder's counters while the transaction adds to them."""
+
+    account: int
+    uidnext: int
+    modseq: int
+    new_messages: int = 0
+    new_octets: int = 0
+
+
+class DeliverBatch:
+    """
+    Writes many deliveries at once; a ``BatchQuery``.
+
+    A delivery goes to all its folders or to none. Folders are locked in the order of
+    their numbers, so that two writers never wait for each other.
+
+    Args:
+        ids: Numbers for the rows of the trail.
+    """
+
+    def __init__(self, ids: IdSource) -> None:
+        self._ids = ids
+
+    def __call__(
+        self, connection: Connection, items: Sequence[Delivery]
+    ) -> Sequence[Exception | None]:
+        """Write them; ``MailboxFull`` or ``RecipientGone`` for those that cannot be."""
+        folders = _lock_folders(connection, items)
+        usage = _usage(connection, items)
+        answers = [_admit(item, folders, usage) for item in items]
+        stored = [item for item, answer in zip(items, answers, strict=True) if answer is None]
+        if stored:
+            _insert_bodies(connection, stored)
+            self._insert_entries(connection, stored, folders)
+            _update_folders(connection, folders)
+        return answers
+
+    def _insert_entries(
+        self, connection: Connection, items: Sequence[Delivery], folders: dict[int, _Folder]
+    ) -> None:
+        entries: list[dict[str, Any]] = []
+        story: list[dict[str, Any]] = []
+        for item in items:
+            octets = item.octets
+            for target in item.targets:
+                counters = folders[target.folder]
+                entries.append(
+                    {
+                        "folder_id": target.folder,
+                        "uid": counters.uidnext,
+                        "message_id": item.message,
+                        "octets": octets,
+                        "received": item.received,
+                        "flags": 0,
+                        "keywords": "",
+                        "modseq": counters.modseq,
+                        "thread_id": item.message,
+                    }
+                )
+                story.append(
+                    {
+                        "id": self._ids.next(),
+                        "event": "accepted",
+                        "message_id": item.message,
+                        "account_id": target.account,
+                        "client_ip": item.client_ip,
+                        "sender": item.sender,
+                        "recipient": target.recipient,
+                        "status": "2.0.0",
+                        "detail": "",
+                    }
+                )
+                counters.uidnext += 1
+        connection.execute(insert(entry), entries)
+        connection.execute(insert(trail), story)
+
+
+def _lock_folders(connection: Connection, items: Sequence[Delivery]) -> dict[int, _Folder]:
+    """Read the counters of all folders concerned, and keep others from changing them."""
+    wanted = sorted({target.folder for item in items for target in item.targets})
+    found: dict[int, _Folder] = {}
+    for some in _slices(wanted):
+        rows = connection.execute(
+            select(folder.c.id, folder.c.account_id, folder.c.uidnext, folder.c.modseq)
+            .where(folder.c.id.in_(some))
+            .order_by(folder.c.id)
+            .with_for_update()
+        )
+        for number, account, uidnext, modseq in rows:
+            found[number] = _Folder(account, uidnext, modseq + 1)
+    return found
+
+
+def _usage(connection: Connection, items: Sequence[Delivery]) -> dict[int, list[int]]:
+    """Count octets and messages of the accounts that have a quota."""
+    limited = {
+        target.account
+        for item in items
+        for target in item.targets
+        if target.quota_octets is not None or target.quota_messages is not None
+    }
+    found: dict[int, list[int]] = {}
+    for some in _slices(sorted(limited)):
+        rows = connection.execute(
+            select(folder.c.account_id, func.sum(folder.c.octets), func.sum(folder.c.messages))
+            .where(folder.c.account_id.in_(some))
+            .group_by(folder.c.account_id)
+        )
+        for account, octets, messages in rows:
+            found[account] = [int(octets), int(messages)]
+    return found
+
+
+def _admit(
+    item: Delivery, folders: dict[int, _Folder], usage: dict[int, list[int]]
+) -> Exception | None:
+    """Decide on one delivery, and count it when it may come in."""
+    octets = item.octets
+    for target in item.targets:
+        if target.folder not in folders:
+            return RecipientGone()
+        used = usage.get(target.account)
+        if used is not None and _too_much(target, used[0] + octets, used[1] + 1):
+            return MailboxFull()
+    for target in item.targets:
+        counters = folders[target.folder]
+        counters.new_messages += 1
+        counters.new_octets += octets
+        if target.account in usage:
+            usage[target.account][0] += octets
+            usage[target.account][1] += 1
+    return None
+
+
+def _too_much(target: Target, octets: int, messages: int) -> bool:
+    return (target.quota_octets is not None and octets > target.quota_octets) or (
+        target.quota_messages is not None and messages > target.quota_messages
+    )
+
+
+def _insert_bodies(connection: Connection, items: Sequence[Delivery]) -> None:
+    connection.execute(
+        insert(message),
+        [
+            {
+                "id": item.message,
+                "octets": item.octets,
+                "return_path_octets": item.return_path_octets,
+                "digest": _digest(item),
+                "received": item.received,
+                "sender": item.sender,
+                "body": b"".join(_pieces(item)) if item.octets <= INLINE else None,
+            }
+            for item in items
+        ],
+    )
+    for item in items:
+        if item.octets > INLINE:
+            for number, piece in enumerate(_pieces(item)):
+                connection.execute(
+                    insert(chunk), {"message_id": item.message, "number": number, "body": piece}
+                )
+
+
+def _digest(item: Delivery) -> bytes:
+    digest = sha256()
+    for piece in _pieces(item):
+        digest.update(piece)
+    return digest.digest()
+
+
+def _pieces(item: Delivery) -> Iterator[bytes]:
+    """Give trace and content; the trace rides on the first piece."""
+    pieces = iter(item.content.pieces(CHUNK))
+    yield item.trace + next(pieces, b"")
+    yield from pieces
+
+
+_UPDATE_FOLDER = (
+    update(folder)
+    .where(folder.c.id == bindparam("folder"))
+    .values(
+        uidnext=bindparam("next"),
+        modseq=bindparam("highest"),
+        messages=folder.c.messages + bindparam("more_messages"),
+        octets=folder.c.octets + bindparam("more_octets"),
+    )
+)
+
+
+def _update_folders(connection: Connection, folders: dict[int, _Folder]) -> None:
+    connection.execute(
+        _UPDATE_FOLDER,
+        [
+            {
+                "folder": FolderId(number),
+                "next": counters.uidnext,
+                "highest": counters.modseq,
+                "more_messages": counters.new_messages,
+                "more_octets": counters.new_octets,
+            }
+            for number, counters in folders.items()
+            if counters.new_messages
+        ],
+    )
+
+
+def _slices(numbers: list[int]) -> Iterator[list[int]]:
+    for start in range(0, len(numbers), _MOST_PARAMETERS):
+        yield numbers[start : start + _MOST_PARAMETERS]

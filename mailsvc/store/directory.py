@@ -1,0 +1,77 @@
+"""Find accounts without asking the database each time."""
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Any, TypeVar
+
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from mailsvc.interfaces import IDirectory
+from mailsvc.model.account import Account
+from mailsvc.model.address import Address
+from mailsvc.model.ids import AccountId
+from mailsvc.store.accounts import account_by_id, domain_exists, find_account, first_domain
+from mailsvc.store.database import Database
+
+MOST_REMEMBERED = 20_000
+"""Answers kept in memory; the ones that were not used for longest go first."""
+REMEMBER = 5.0
+"""Seconds until an answer is asked for again: how stale another node's change may be."""
+
+Answer = TypeVar("Answer")
+
+
+@implementer(IDirectory)
+class Directory:
+    """
+    The accounts and domains of the database, remembered for a few seconds.
+
+    Args:
+        database: Where they are.
+        clock: Tells how old an answer is.
+    """
+
+    def __init__(self, database: Database, clock: IReactorTime) -> None:
+        self._database = database
+        self._clock = clock
+        self._known: OrderedDict[Hashable, tuple[float, Any]] = OrderedDict()
+        self._generation = 0
+
+    async def find(self, address: Address) -> Account | None:
+        """Look up by address."""
+        return await self._recall(address.key, lambda: self._database.run(find_account, address))
+
+    async def by_id(self, account: AccountId) -> Account | None:
+        """Look up by number."""
+        return await self._recall(account, lambda: self._database.run(account_by_id, account))
+
+    async def is_local(self, domain: str) -> bool:
+        """Look up a domain."""
+        return await self._recall(
+            ("domain", domain), lambda: self._database.run(domain_exists, domain)
+        )
+
+    async def home(self) -> str | None:
+        """Give the domain of logins that name none."""
+        return await self._recall("home", lambda: self._database.run(first_domain))
+
+    def forget(self) -> None:
+        """Ask for everything anew: something was changed."""
+        self._generation += 1
+        self._known.clear()
+
+    async def _recall(self, key: Hashable, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+        known = self._known.get(key)
+        if known is not None and self._clock.seconds() < known[0]:
+            self._known.move_to_end(key)
+            remembered: Answer = known[1]
+            return remembered
+        generation = self._generation
+        answer = await ask()
+        # An answer that was on its way during a change may be the old one.
+        if generation == self._generation:
+            self._known[key] = (self._clock.seconds() + REMEMBER, answer)
+            if len(self._known) > MOST_REMEMBERED:
+                self._known.popitem(last=False)
+        return answer

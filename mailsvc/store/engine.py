@@ -1,0 +1,129 @@
+"""Open the database: one engine to read, one to write, with each dialect's settings."""
+
+import sqlite3
+from dataclasses import dataclass
+
+from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.pool import QueuePool
+
+from mailsvc.errors import ConfigError, StartError
+
+_PRAGMAS = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",  # 250 means that a power cut loses nothing
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA busy_timeout = 10000",
+    "PRAGMA temp_store = MEMORY",
+)
+_WRITER_PRAGMAS = (
+    "PRAGMA cache_size = -32768",  # KiB
+    "PRAGMA wal_autocheckpoint = 4000",  # pages: fewer and larger copies into the main file
+    "PRAGMA journal_size_limit = 67108864",  # octets the WAL may keep after a burst
+)
+_READER_PRAGMAS = ("PRAGMA cache_size = -8192", "PRAGMA query_only = ON")
+
+
+@dataclass(frozen=True)
+class Engines:
+    """
+    The two ways into one database.
+
+    Args:
+        read: Its transactions see one moment and change nothing.
+        write: Its transactions hold SQLite's write lock from their first moment.
+        sqlite: One process, one writer, made and upgraded by the service itself.
+    """
+
+    read: Engine
+    write: Engine
+    sqlite: bool
+
+    def close(self) -> None:
+        """Close every idle connection."""
+        self.read.dispose()
+        self.write.dispose()
+
+
+def parse_url(text: str) -> URL:
+    """
+    Read a database URL.
+
+    Raises:
+        ConfigError: It is none, or of an engine that we do not know.
+    """
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        raise ConfigError(
+            "database.url: this is no URL; it looks like postgresql+psycopg://user:password@host/db"
+        ) from None
+    if url.get_backend_name() not in {"sqlite", "postgresql", "mysql", "mariadb"}:
+        raise ConfigError(
+            f"database.url: {url.get_backend_name()!r} is not possible: "
+            "use sqlite, postgresql+psycopg or mysql+pymysql"
+        )
+    if url.get_backend_name() == "sqlite" and url.database in {None, "", ":memory:"}:
+        raise ConfigError("database.url: an SQLite database needs a file: sqlite:////path/to/file")
+    return url
+
+
+def open_engines(text: str, readers: int, writers: int) -> Engines:
+    """
+    Make the engines; connections are made when they are first used.
+
+    Args:
+        text: The database URL.
+        readers: Most connections that read at the same time.
+        writers: Most connections that write at the same time; SQLite has one.
+
+    Raises:
+        ConfigError: The URL cannot be used.
+        StartError: The driver of this database is not installed.
+    """
+    url = parse_url(text)
+    try:
+        if url.get_backend_name() == "sqlite":
+            return Engines(_sqlite(url, readers, writes=False), _sqlite(url, 1, writes=True), True)
+        return Engines(_server(url, readers), _server(url, writers), False)
+    except (ModuleNotFoundError, NoSuchModuleError) as error:
+        extra = "postgresql" if url.get_backend_name() == "postgresql" else "mariadb"
+        raise StartError(
+            f"database.url: the driver is missing ({error}); run: pip install 'mailsvc[{extra}]'"
+        ) from None
+
+
+def _sqlite(url: URL, size: int, *, writes: bool) -> Engine:
+    engine = create_engine(
+        url,
+        poolclass=QueuePool,
+        pool_size=size,
+        max_overflow=0,
+        connect_args={"check_same_thread": False, "timeout": 10.0},
+    )
+    pragmas = _PRAGMAS + (_WRITER_PRAGMAS if writes else _READER_PRAGMAS)
+    begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, _record: object) -> None:
+        # The module's own transactions begin too late, so we begin them ourselves.
+        connection.isolation_level = None
+        for pragma in pragmas:
+            connection.execute(pragma)
+
+    @event.listens_for(engine, "begin")
+    def start(connection: object) -> None:
+        connection.exec_driver_sql(begin)  # type: ignore[attr-defined]  # a Connection
+
+    return engine
+
+
+def _server(url: URL, size: int) -> Engine:
+    return create_engine(
+        url,
+        pool_size=size,
+        max_overflow=0,
+        pool_pre_ping=True,
+        isolation_level="READ COMMITTED",
+        connect_args={"connect_timeout": 10},
+    )

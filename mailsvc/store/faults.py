@@ -1,0 +1,59 @@
+"""Tell a full disk from a lost connection, a deadlock and a bug, on each engine."""
+
+import errno
+
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from mailsvc.errors import CommandError, MailError, StorageFailed, StorageFull
+
+_FULL_TEXTS = ("database or disk is full", "no space left", "disk full", "is full")
+_POSTGRESQL_AGAIN = {"40001", "40P01"}
+_MYSQL_AGAIN = {1020, 1205, 1213}
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Whether there was no room: SQLITE_FULL, PostgreSQL 53100, MariaDB 1021 and 1114, ENOSPC."""
+    if isinstance(error, OSError):
+        return error.errno in {errno.ENOSPC, errno.EDQUOT}
+    if not isinstance(error, DBAPIError):
+        return False
+    return any(text in str(error.orig).lower() for text in _FULL_TEXTS)
+
+
+def is_gone(error: BaseException) -> bool:
+    """
+    Whether the connection was lost or could not be made.
+
+    When it was lost in a COMMIT, nobody knows the outcome, so such a transaction is
+    never repeated by itself.
+    """
+    if not isinstance(error, DBAPIError):
+        return isinstance(error, PoolTimeout)
+    return error.connection_invalidated or (
+        isinstance(error, OperationalError) and error.statement is None
+    )
+
+
+def worth_another_try(error: BaseException) -> bool:
+    """Whether the transaction was only in another one's way: deadlock, serialization failure."""
+    if not isinstance(error, DBAPIError) or error.orig is None:
+        return False
+    if getattr(error.orig, "sqlstate", None) in _POSTGRESQL_AGAIN:
+        return True
+    return bool(error.orig.args) and error.orig.args[0] in _MYSQL_AGAIN
+
+
+def to_mail_error(error: Exception) -> Exception:
+    """
+    Say a fault of the database as a front end may tell it.
+
+    Errors that are meant for a peer or an administrator stay as they are.
+    """
+    if isinstance(error, MailError | CommandError):
+        return error
+    if disk_is_full(error):
+        return StorageFull()
+    if isinstance(error, SQLAlchemyError | OSError):
+        return StorageFailed()
+    return error

@@ -1,0 +1,224 @@
+"""POP3's view of an inbox: lease, listing, bodies, removal."""
+
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+from zope.interface import implementer
+
+from mailsvc.errors import MaildropInUse
+from mailsvc.interfaces import IMaildrops
+from mailsvc.model.account import Account
+from mailsvc.model.ids import AccountId, FolderId, MessageId
+from mailsvc.model.maildrop import Lease, Snapshot
+from mailsvc.store.database import Database
+from mailsvc.store.removal import release_entries
+from mailsvc.store.tables import chunk, entry, expunged, folder, lock, message
+
+_MOST_PARAMETERS = 500
+
+
+@implementer(IMaildrops)
+class Maildrops:
+    """
+    The maildrops of all accounts in the database.
+
+    Args:
+        database: Where they are.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def open(self, account: Account, lease: float) -> Snapshot:
+        """Take the lease, then list: what arrives in between is listed too."""
+        taken = Lease(account.id, account.inbox, self._database.ids.next())
+        await self._database.write_batch(
+            take_leases, _Wish(taken, timedelta(seconds=lease)), shard=account.inbox
+        )
+        try:
+            return await self._database.run(take_snapshot, taken)
+        except Exception:
+            await self.release(taken)
+            raise
+
+    async def renew(self, lease: Lease, seconds: float) -> bool:
+        """Move the end of the lease."""
+        return await self._database.write(renew_lease, lease, timedelta(seconds=seconds))
+
+    async def release(self, lease: Lease) -> None:
+        """Drop the lease."""
+        await self._database.write_batch(release_leases, lease, shard=lease.folder)
+
+    async def read(self, messages: Sequence[MessageId]) -> Mapping[MessageId, bytes | None]:
+        """Fetch bodies, all in one query."""
+        return await self._database.run(read_bodies, messages)
+
+    async def read_chunk(self, message: MessageId, number: int) -> bytes | None:
+        """Fetch a part of a large body."""
+        return await self._database.run(read_chunk, message, number)
+
+    async def expunge(self, lease: Lease, uids: Sequence[int]) -> None:
+        """Remove messages in one transaction."""
+        await self._database.write(expunge, lease, uids)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """A lease that somebody would like to have."""
+
+    lease: Lease
+    length: timedelta
+
+    @property
+    def name(self) -> str:
+        return _lock_name(self.lease)
+
+
+def _lock_name(lease: Lease) -> str:
+    return f"maildrop/{lease.account}"
+
+
+def take_leases(conn: Connection, wishes: Sequence[_Wish]) -> Sequence[Exception | None]:
+    """
+    Take leases that are free or void; ``MaildropInUse`` for the others.
+
+    A ``BatchQuery``. Two nodes that want the same one at once clash on the key of the row:
+    one of them tries again and finds it taken.
+    """
+    now = datetime.now(UTC)
+    names = sorted({wish.name for wish in wishes})
+    held = {
+        row.name: row.until
+        for row in conn.execute(select(lock.c.name, lock.c.until).where(lock.c.name.in_(names)))
+    }
+    void = [name for name, until in held.items() if until < now]
+    if void:
+        conn.execute(delete(lock).where(lock.c.name.in_(void), lock.c.until < now))
+    taken = set(held) - set(void)
+    answers: list[Exception | None] = []
+    rows = []
+    for wish in wishes:
+        if wish.name in taken:
+            answers.append(MaildropInUse())
+            continue
+        taken.add(wish.name)
+        rows.append({"name": wish.name, "owner": wish.lease.token, "until": now + wish.length})
+        answers.append(None)
+    if rows:
+        conn.execute(insert(lock), rows)
+    return answers
+
+
+def renew_lease(conn: Connection, lease: Lease, length: timedelta) -> bool:
+    """Move the end of a lease; False: it is no longer ours."""
+    moved = conn.execute(
+        update(lock)
+        .where(lock.c.name == _lock_name(lease), lock.c.owner == lease.token)
+        .values(until=datetime.now(UTC) + length)
+    )
+    return moved.rowcount == 1
+
+
+def release_leases(conn: Connection, leases: Sequence[Lease]) -> Sequence[None]:
+    """Drop leases that are still ours; a ``BatchQuery``."""
+    tokens = [lease.token for lease in leases]
+    names = [_lock_name(lease) for lease in leases]
+    conn.execute(delete(lock).where(lock.c.name.in_(names), lock.c.owner.in_(tokens)))
+    return [None] * len(leases)
+
+
+def take_snapshot(conn: Connection, lease: Lease) -> Snapshot:
+    """List one maildrop in order of arrival; RFC 1939 section 5."""
+    uidvalidity = conn.scalar(select(folder.c.uidvalidity).where(folder.c.id == lease.folder))
+    uids, messages, octets = array("q"), array("q"), array("q")
+    rows = conn.execute(
+        select(entry.c.uid, entry.c.message_id, entry.c.octets)
+        .where(entry.c.folder_id == lease.folder)
+        .order_by(entry.c.uid)
+    )
+    for some in rows.partitions(5000):
+        columns = tuple(zip(*some, strict=True))
+        uids.extend(columns[0])
+        messages.extend(columns[1])
+        octets.extend(columns[2])
+    return Snapshot(lease, uidvalidity or 0, uids, messages, octets)
+
+
+def read_bodies(conn: Connection, messages: Sequence[MessageId]) -> dict[MessageId, bytes | None]:
+    """Fetch the bodies that stand in the rows of their messages; None: in chunks."""
+    rows = conn.execute(select(message.c.id, message.c.body).where(message.c.id.in_(messages)))
+    return {MessageId(number): body for number, body in rows}
+
+
+def read_chunk(conn: Connection, number: MessageId, index: int) -> bytes | None:
+    """Fetch one chunk of a large body."""
+    return conn.scalar(
+        select(chunk.c.body).where(chunk.c.message_id == number, chunk.c.number == index)
+    )
+
+
+def expunge(conn: Connection, lease: Lease, uids: Sequence[int]) -> None:
+    """
+    Remove messages from a leased maildrop; RFC 1939 section 6.
+
+    Raises:
+        MaildropInUse: The lease was lost: another session may hold the maildrop.
+    """
+    owner = conn.scalar(select(lock.c.owner).where(lock.c.name == _lock_name(lease)))
+    if owner != lease.token:
+        raise MaildropInUse
+    modseq = conn.scalar(
+        select(folder.c.modseq).where(folder.c.id == lease.folder).with_for_update()
+    )
+    if modseq is None:
+        return
+    now = datetime.now(UTC)
+    for start in range(0, len(uids), _MOST_PARAMETERS):
+        some = uids[start : start + _MOST_PARAMETERS]
+        _expunge_some(conn, lease.folder, some, modseq + 1, now)
+
+
+def _expunge_some(
+    conn: Connection, inbox: FolderId, uids: Sequence[int], modseq: int, now: datetime
+) -> None:
+    which = (entry.c.folder_id == inbox) & entry.c.uid.in_(uids)
+    there = conn.execute(select(entry.c.uid, entry.c.octets).where(which)).all()
+    if not there:
+        return
+    release_entries(conn, which)
+    conn.execute(
+        insert(expunged),
+        [{"folder_id": inbox, "uid": uid, "modseq": modseq, "removed": now} for uid, _ in there],
+    )
+    conn.execute(
+        update(folder)
+        .where(folder.c.id == inbox)
+        .values(
+            modseq=modseq,
+            messages=folder.c.messages - len(there),
+            octets=folder.c.octets - sum(octets for _, octets in there),
+        )
+    )
+
+
+def count_leases(conn: Connection) -> int:
+    """Count the maildrops that are open now, on all nodes."""
+    return (
+        conn.scalar(
+            select(func.count())
+            .select_from(lock)
+            .where(lock.c.name.startswith("maildrop/"), lock.c.until >= datetime.now(UTC))
+        )
+        or 0
+    )
+
+
+def drop_leases(conn: Connection, owner: AccountId | None = None) -> None:
+    """Drop the leases of one account, or of all: at the start of a single node."""
+    names = lock.c.name.startswith("maildrop/")
+    if owner is not None:
+        names = lock.c.name == f"maildrop/{owner}"
+    conn.execute(delete(lock).where(names))

@@ -1,0 +1,99 @@
+"""Bring the database to the schema of this version, or say who must."""
+
+from pathlib import Path
+
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from alembic import command
+from mailsvc.errors import StartError
+from mailsvc.store.engine import Engines
+from mailsvc.store.faults import disk_is_full
+
+
+def migrations() -> Path:
+    """Find the migrations: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).parent.parent
+    installed = package / "alembic"
+    return installed if installed.is_dir() else package.parent / "alembic"
+
+
+def alembic_config(connection: Connection) -> Config:
+    """Make alembic work on an open connection."""
+    config = Config()
+    config.set_main_option("script_location", str(migrations()))
+    config.attributes["connection"] = connection
+    return config
+
+
+def prepare(engines: Engines) -> None:
+    """
+    Make or upgrade an SQLite database; check any other; blocks until done.
+
+    Raises:
+        StartError: The database cannot be used; the text says what to do.
+    """
+    try:
+        with engines.write.begin() as connection:
+            current = MigrationContext.configure(connection).get_current_revision()
+            config = alembic_config(connection)
+            scripts = ScriptDirectory.from_config(config)
+            wanted = scripts.get_current_head()
+            if current == wanted:
+                return
+            _refuse_newer(current, scripts)
+            if not engines.sqlite:
+                raise StartError(
+                    f"the database is at revision {current or 'none'} and this version needs "
+                    f"{wanted}; make a backup, then run: mailctl database upgrade"
+                )
+            command.upgrade(config, "head")
+    except DBAPIError as error:
+        raise _explain(error) from None
+
+
+def upgrade(engines: Engines) -> str:
+    """
+    Bring any database to the schema of this version; blocks until done.
+
+    Returns:
+        The revision that it has now.
+
+    Raises:
+        StartError: The database cannot be used; the text says what to do.
+    """
+    try:
+        with engines.write.begin() as connection:
+            current = MigrationContext.configure(connection).get_current_revision()
+            config = alembic_config(connection)
+            scripts = ScriptDirectory.from_config(config)
+            _refuse_newer(current, scripts)
+            command.upgrade(config, "head")
+            return str(scripts.get_current_head())
+    except DBAPIError as error:
+        raise _explain(error) from None
+
+
+def _refuse_newer(current: str | None, scripts: ScriptDirectory) -> None:
+    known = {script.revision for script in scripts.walk_revisions()}
+    if current is not None and current not in known:
+        raise StartError(
+            f"the database is at revision {current}, which this version does not know: "
+            "it was made by a newer mailsvc; install that one, or restore an older backup"
+        )
+
+
+def _explain(error: DBAPIError) -> StartError:
+    if disk_is_full(error):
+        return StartError("the disk of the database is full; make room and start again")
+    cause = str(error.orig).strip().splitlines()[0]
+    if "locked" in cause:
+        return StartError(
+            "the database is locked by another program; end that program and start again"
+        )
+    if "not a database" in cause or "malformed" in cause:
+        return StartError(f"the database cannot be read ({cause}); restore it from a backup")
+    return StartError(f"the database cannot be used ({cause}); check database.url")

@@ -1,0 +1,189 @@
+"""
+Group commit: everything that waits is written in one transaction.
+
+A commit costs an fsync, whatever is in it. So deliveries queue up while the previous
+transaction commits, and the next one takes all that wait: no timer, no delay when idle.
+"""
+
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from mailsvc.config.settings import DatabaseSettings
+from mailsvc.errors import CommandError, MailError, StorageFailed, TooBusy
+from mailsvc.store.faults import is_gone, to_mail_error, worth_another_try
+
+_MOST_TRIES = 5
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+BatchQuery = Callable[[Connection, Sequence[Item]], Sequence[Result | Exception]]
+"""
+Writes many items of one kind at once.
+
+Answers one result or one exception for each item, in order; an exception that it answers
+has written nothing for its item. An exception that it raises undoes the whole transaction,
+which is then tried again item by item, so that one bad item fails alone.
+"""
+
+
+class _Job:
+    """One item that waits for its commit."""
+
+    __slots__ = ("answer", "item", "octets", "query")
+
+    def __init__(self, query: BatchQuery[Any, Any], item: Any, octets: int) -> None:
+        self.query = query
+        self.item = item
+        self.octets = octets
+        self.answer: Deferred[Any] = Deferred()
+
+
+class Writer:
+    """
+    One thread that owns one connection for writing.
+
+    Args:
+        engine: Where to write.
+        settings: How much goes into one transaction, and how much may wait.
+        call_from_thread: Runs a function on the reactor's thread.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        engine: Engine,
+        settings: DatabaseSettings,
+        call_from_thread: Callable[..., object],
+    ) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._call_from_thread = call_from_thread
+        self._queue: SimpleQueue[_Job | None] = SimpleQueue()
+        self._waiting = 0
+        self._thread = Thread(target=self._run, name="mailsvc writer", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Commit all that waits, then end the thread; blocks until then."""
+        self._queue.put(None)
+        self._thread.join()
+
+    @property
+    def waiting(self) -> int:
+        """How many items wait for their commit."""
+        return self._waiting
+
+    def submit(
+        self, query: BatchQuery[Item, Result], item: Item, octets: int = 0
+    ) -> "Deferred[Result]":
+        """
+        Write one item together with all others that wait; on the reactor's thread only.
+
+        Args:
+            query: Writes it and its like.
+            item: What to write.
+            octets: Its weight in the limit of a transaction.
+
+        Returns:
+            Fires after the commit. Fails with what *query* answered or raised, with
+            ``TooBusy`` when too many wait, with ``StorageFailed`` or ``StorageFull``
+            when the database did not take it.
+        """
+        if self._waiting >= self._settings.waiting_messages:
+            raise TooBusy
+        self._waiting += 1
+        job = _Job(query, item, octets)
+        self._queue.put(job)
+        return job.answer
+
+    def _run(self) -> None:
+        while (first := self._queue.get()) is not None:
+            jobs, last = self._collect(first)
+            answers = self._commit(jobs)
+            self._call_from_thread(self._settle, jobs, answers)
+            if last:
+                return
+
+    def _collect(self, first: _Job) -> tuple[list[_Job], bool]:
+        """Take all that waits, up to the limits; True: it was the last of all."""
+        jobs, octets = [first], first.octets
+        limits = self._settings
+        while len(jobs) < limits.batch_messages and octets < limits.batch_octets:
+            try:
+                job = self._queue.get_nowait()
+            except Empty:
+                break
+            if job is None:
+                return jobs, True
+            jobs.append(job)
+            octets += job.octets
+        return jobs, False
+
+    def _commit(self, jobs: list[_Job]) -> list[Any]:
+        """Write all in one transaction, or else each in its own."""
+        try:
+            return self._transact(jobs)
+        except Exception as error:
+            if is_gone(error):
+                self._log.error("the database is not there: {error}", error=_name(error))
+                return [StorageFailed() for _ in jobs]
+            if len(jobs) == 1:
+                return [self._try_again(jobs[0], error)]
+            self._log.info(
+                "a transaction of {count} items was undone ({error}); trying them singly",
+                count=len(jobs),
+                error=_name(error),
+            )
+            return [self._commit([job])[0] for job in jobs]
+
+    def _try_again(self, job: _Job, error: Exception) -> Any:
+        """Repeat what only lost to another transaction; answer what failed for good."""
+        for _ in range(_MOST_TRIES - 1):
+            if not worth_another_try(error):
+                break
+            try:
+                return self._transact([job])[0]
+            except Exception as again:  # noqa: BLE001 - judged by the next turn or answered
+                error = again
+        if not isinstance(error, MailError | CommandError):
+            self._log.error("the database did not take a transaction: {error}", error=_name(error))
+        return to_mail_error(error)
+
+    def _transact(self, jobs: list[_Job]) -> list[Any]:
+        """Run one transaction; jobs of one kind go down together."""
+        kinds: dict[BatchQuery[Any, Any], list[int]] = {}
+        for index, job in enumerate(jobs):
+            kinds.setdefault(job.query, []).append(index)
+        answers: list[Any] = [None] * len(jobs)
+        with self._engine.begin() as connection:
+            for query, indexes in kinds.items():
+                found = query(connection, [jobs[index].item for index in indexes])
+                for index, answer in zip(indexes, found, strict=True):
+                    answers[index] = answer
+        return answers
+
+    def _settle(self, jobs: list[_Job], answers: list[Any]) -> None:
+        """Fire all answers; on the reactor's thread."""
+        self._waiting -= len(jobs)
+        for job, answer in zip(jobs, answers, strict=True):
+            if isinstance(answer, Exception):
+                job.answer.errback(answer)
+            else:
+                job.answer.callback(answer)
+
+
+def _name(error: Exception) -> str:
+    """Say an error in one line, without the statement and its values: they hold mail."""
+    cause = getattr(error, "orig", None) or error
+    return f"{type(cause).__name__}: {cause}".splitlines()[0]

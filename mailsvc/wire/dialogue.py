@@ -1,0 +1,311 @@
+"""
+One connection of a line protocol, as a coroutine sees it.
+
+The protocol object feeds in what Twisted gives it; the conversation awaits lines and writes
+replies. Lines are handed out one at a time, so commands are answered in order, one in
+flight, however they are pipelined. Replies leave together when the conversation next waits.
+"""
+
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from zope.interface import implementer
+
+MOST_BUFFERED = 64 * 1024
+"""Octets that may wait while a command is being worked on; then reading pauses."""
+CLOSE_PATIENCE = 10.0
+"""Seconds that a client gets to read our last words."""
+
+
+class HungUp(Exception):
+    """The client is gone."""
+
+
+class TimedOut(Exception):
+    """The client said nothing, or read nothing, for too long."""
+
+
+class Stopping(Exception):
+    """The service stops: say good-bye."""
+
+
+class BadLine(Exception):
+    """The line cannot be a command; it was dropped, and nothing else."""
+
+
+class LineTooLong(BadLine):
+    """More octets than the limit before the end of the line."""
+
+
+class BareLineFeed(BadLine):
+    """The line ended in LF without CR."""
+
+
+class Transport(Protocol):
+    """What we need of a Twisted transport; TCP, TLS and UNIX sockets have it."""
+
+    def write(self, data: bytes, /) -> None: ...
+    def loseConnection(self) -> None: ...
+    def abortConnection(self) -> None: ...
+    def pauseProducing(self) -> None: ...
+    def resumeProducing(self) -> None: ...
+    def registerProducer(self, producer: IPushProducer, streaming: bool, /) -> None: ...  # noqa: FBT001
+    def unregisterProducer(self) -> None: ...
+
+
+@implementer(IPushProducer)
+class Dialogue:
+    """
+    Lines in, replies out, on one connection.
+
+    Args:
+        transport: The connection.
+        clock: For time-outs.
+        longest_line: Octets of one line, CRLF included.
+        longest_session: Seconds until the client is sent away whatever it does.
+    """
+
+    __slots__ = (
+        "_at",
+        "_blocked",
+        "_buffer",
+        "_clock",
+        "_deadline",
+        "_ended",
+        "_out",
+        "_paused",
+        "_skipping",
+        "_timer",
+        "_transport",
+        "_waiter",
+        "idle",
+        "longest_line",
+        "session_end",
+    )
+
+    def __init__(
+        self,
+        transport: Transport,
+        clock: IReactorTime,
+        longest_line: int,
+        longest_session: float = float("inf"),
+    ) -> None:
+        self._transport = transport
+        self._clock = clock
+        self.longest_line = longest_line
+        self.session_end = clock.seconds() + longest_session
+        self.idle = False
+        """Whether the conversation waits for the client's next line."""
+        self._buffer = b""
+        self._at = 0
+        self._out: list[bytes] = []
+        self._ended: type[Exception] | None = None
+        self._waiter: Deferred[None] | None = None
+        self._deadline: float | None = None
+        self._timer: IDelayedCall | None = None
+        self._paused = False
+        self._blocked = False
+        self._skipping = False
+        transport.registerProducer(self, True)
+
+    # What the protocol object tells us.
+
+    def received(self, octets: bytes) -> None:
+        """Take what the client sent."""
+        if self._ended is HungUp:
+            return
+        rest = self._buffer[self._at :]
+        self._buffer = rest + octets if rest else octets
+        self._at = 0
+        if self._waiter is not None and not self._blocked:
+            self._wake()
+        if self._waiter is None and len(self._buffer) - self._at > MOST_BUFFERED:
+            self._pause()
+
+    def lost(self) -> None:
+        """Note that the connection is gone."""
+        self._end(HungUp)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def interrupt(self) -> None:
+        """Make the conversation hear ``Stopping`` as soon as it waits for the client."""
+        if self._ended is None:
+            self._end(Stopping)
+
+    def pauseProducing(self) -> None:
+        """Twisted's buffer is full: the client reads slowly."""
+        self._blocked = True
+
+    def resumeProducing(self) -> None:
+        """Twisted's buffer is empty again."""
+        self._blocked = False
+        if self._waiter is not None:
+            self._wake()
+
+    def stopProducing(self) -> None:
+        """Twisted gave the connection up; ``lost`` follows."""
+
+    # What the conversation asks for.
+
+    async def line(self, timeout: float) -> bytes:
+        """
+        Wait for the client's next line; give it without its CRLF.
+
+        Args:
+            timeout: Seconds of silence that are allowed.
+
+        Raises:
+            BadLine: This line is no command; the one behind it can be asked for.
+            HungUp, TimedOut, Stopping: There will be no line.
+        """
+        while True:
+            end = self._buffer.find(b"\n", self._at)
+            if end >= 0:
+                return self._cut(end)
+            if self._skipping:
+                self._drop_buffer()
+            elif len(self._buffer) - self._at > self.longest_line:
+                self._skipping = True
+                self._drop_buffer()
+            self.idle = True
+            try:
+                await self._more(timeout)
+            finally:
+                self.idle = False
+
+    async def octets(self, timeout: float) -> bytes:
+        """
+        Wait for anything the client sends; give all that has come.
+
+        Raises:
+            HungUp, TimedOut, Stopping: There will be nothing.
+        """
+        while self._at >= len(self._buffer):
+            await self._more(timeout)
+        octets = self._buffer[self._at :] if self._at else self._buffer
+        self._drop_buffer()
+        return octets
+
+    def give_back(self, octets: bytes) -> None:
+        """Put octets that were read too far in front of what comes next."""
+        if octets:
+            self._buffer = octets + self._buffer[self._at :]
+            self._at = 0
+
+    def write(self, octets: bytes) -> None:
+        """Say something when the conversation next waits."""
+        self._out.append(octets)
+
+    def flush(self) -> None:
+        """Say it now."""
+        if self._out:
+            octets = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+            self._out.clear()
+            self._transport.write(octets)
+
+    async def send(self, octets: bytes, timeout: float) -> None:
+        """
+        Say something long now, and wait while the client is slow to read.
+
+        Args:
+            timeout: Seconds in which the client must read something.
+
+        Raises:
+            HungUp, TimedOut: The client will not read it.
+        """
+        self.write(octets)
+        self.flush()
+        if self._ended is HungUp:
+            raise HungUp
+        while self._blocked:
+            await self._wait(timeout)
+
+    def close(self) -> None:
+        """Say what is left to say and hang up; a client that does not read is cut off."""
+        self.flush()
+        if self._ended is HungUp:
+            return
+        self._transport.unregisterProducer()
+        self._transport.loseConnection()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._clock.callLater(CLOSE_PATIENCE, self._cut_off)
+
+    def abort(self) -> None:
+        """Hang up at once."""
+        self._out.clear()
+        self._transport.abortConnection()
+
+    # Between the two.
+
+    def _cut(self, end: int) -> bytes:
+        """Take one line out of the buffer, which ends at *end* with LF."""
+        start, self._at = self._at, end + 1
+        if self._skipping or end + 1 - start > self.longest_line:
+            self._skipping = False
+            raise LineTooLong
+        if end == start or self._buffer[end - 1] != 13:  # noqa: PLR2004 - CR
+            raise BareLineFeed
+        return self._buffer[start : end - 1]
+
+    def _drop_buffer(self) -> None:
+        self._buffer = b""
+        self._at = 0
+
+    async def _more(self, timeout: float) -> None:
+        """Let the client hear us and wait until it has sent more."""
+        self.flush()
+        while self._blocked and self._ended is None:
+            await self._wait(timeout)
+        if self._paused and self._ended is None:
+            self._paused = False
+            self._transport.resumeProducing()
+        await self._wait(timeout)
+
+    async def _wait(self, timeout: float) -> None:
+        """Wait for the next thing that happens on the connection."""
+        if self._ended is not None:
+            raise self._ended
+        now = self._clock.seconds()
+        deadline = min(now + timeout, self.session_end)
+        self._deadline = deadline
+        if self._timer is None:
+            self._timer = self._clock.callLater(max(0.0, deadline - now), self._look_at_clock)
+        elif self._timer.getTime() > deadline:
+            self._timer.reset(max(0.0, deadline - now))
+        self._waiter = waiter = Deferred()
+        await waiter
+
+    def _wake(self) -> None:
+        waiter, self._waiter, self._deadline = self._waiter, None, None
+        if waiter is not None:
+            waiter.callback(None)
+
+    def _end(self, how: type[Exception]) -> None:
+        self._ended = how
+        waiter, self._waiter, self._deadline = self._waiter, None, None
+        if waiter is not None:
+            waiter.errback(how())
+
+    def _look_at_clock(self) -> None:
+        """Compare clock and deadline: cheaper than a timer for each line."""
+        self._timer = None
+        if self._deadline is None:
+            return
+        left = self._deadline - self._clock.seconds()
+        if left > 0:
+            self._timer = self._clock.callLater(left, self._look_at_clock)
+        else:
+            self._end(TimedOut)
+
+    def _pause(self) -> None:
+        if not self._paused and self._ended is None:
+            self._paused = True
+            self._transport.pauseProducing()
+
+    def _cut_off(self) -> None:
+        self._timer = None
+        self._transport.abortConnection()
