@@ -26,7 +26,7 @@ class Background:
             if isinstance(result, Failure) and not result.check(CancelledError):
                 self._log.failure("{name} failed", failure=result, name=name)
 
-        running.addBoth(done)
+        _ = running.addBoth(done)
 
     def __len__(self) -> int:
         """Count what is still running."""
@@ -38,7 +38,7 @@ class Background:
             waiting: list[Deferred[None]] = []
             for running in self._running:
                 ended: Deferred[None] = Deferred()
-                running.addBoth(_pass_and_tell, ended)
+                _ = running.addBoth(_pass_and_tell, ended)
                 waiting.append(ended)
             await DeferredList(waiting)
 

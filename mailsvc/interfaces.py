@@ -17,6 +17,7 @@ from mailsvc.model.address import Address
 from mailsvc.model.envelope import Envelope
 from mailsvc.model.headers import Headers
 from mailsvc.model.ids import AccountId, MessageId
+from mailsvc.model.listener import ListenerState
 from mailsvc.model.maildrop import Lease, Snapshot
 from mailsvc.model.receipt import Receipt
 from mailsvc.model.verdict import Verdict
@@ -36,6 +37,29 @@ class IContent(Interface):
 
     def pieces(size: int) -> Iterator[bytes]:
         """Give everything from the start, *size* octets at a time, the last one shorter."""
+
+
+class ISwitchboard(Interface):
+    """Starts and stops whole services: ``smtp`` (with submission) and ``pop3``."""
+
+    async def start(service: str) -> None:
+        """
+        Open the listeners of a service; those that are open stay so.
+
+        Raises:
+            NotFound: There is no such service, or config.yaml has no listener for it.
+            CommandError: A port cannot be opened; the text says why.
+        """
+
+    async def stop(service: str) -> None:
+        """
+        Close the listeners of a service and end its sessions.
+
+        What a session has under way is answered first. Same errors as ``start``.
+        """
+
+    def listeners() -> Sequence[ListenerState]:
+        """Tell the state of every listener, in the order of config.yaml."""
 
 
 class IDirectory(Interface):

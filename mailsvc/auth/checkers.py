@@ -12,7 +12,7 @@ from mailsvc.auth.passwords import NOBODY, Passwords
 from mailsvc.errors import LoginFailed
 from mailsvc.interfaces import IDirectory
 from mailsvc.model.account import Account
-from mailsvc.model.address import Address, BadAddress, parse_address, parse_domain
+from mailsvc.model.address import Address, BadAddress, parse_address
 
 
 class WrongPassword(LoginFailed, UnauthorizedLogin):
@@ -42,7 +42,7 @@ class AccountChecker:
         return Deferred.fromCoroutine(self._check(cast("IUsernamePassword", credentials)))
 
     async def _check(self, credentials: IUsernamePassword) -> bytes | tuple[()]:
-        username, password = cast("bytes", credentials.username), credentials.password
+        username, password = credentials.username, credentials.password
         account = await self._find(username)
         # Whoever does not exist is checked all the same: it takes as long.
         verifiers = (account.verifiers if account is not None else ()) or (NOBODY,)

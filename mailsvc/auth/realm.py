@@ -8,7 +8,6 @@ from twisted.cred.error import LoginDenied
 from twisted.cred.portal import IRealm
 from twisted.internet.defer import Deferred
 from zope.interface import Interface, implementer
-from zope.interface.interface import InterfaceClass
 
 from mailsvc.errors import LoginForbidden
 from mailsvc.interfaces import IDirectory
@@ -46,12 +45,15 @@ class MailRealm:
         doors: One per interface that a front end may ask for.
     """
 
-    def __init__(self, directory: IDirectory, doors: Mapping[InterfaceClass, Door]) -> None:
+    def __init__(self, directory: IDirectory, doors: Mapping[type[Interface], Door]) -> None:
         self._directory = directory
         self._doors = doors
 
     def requestAvatar(
-        self, avatarId: bytes | tuple[()], mind: object, *interfaces: InterfaceClass
+        self,
+        avatarId: bytes | tuple[()],  # noqa: N803 - Twisted's spelling
+        mind: object,
+        *interfaces: type[Interface],
     ) -> "Deferred[Avatar]":
         """
         Receive a user.
@@ -63,7 +65,7 @@ class MailRealm:
         return Deferred.fromCoroutine(self._receive(avatarId, interfaces))
 
     async def _receive(
-        self, avatar_id: bytes | tuple[()], interfaces: tuple[InterfaceClass, ...]
+        self, avatar_id: bytes | tuple[()], interfaces: tuple[type[Interface], ...]
     ) -> Avatar:
         account = await self._directory.by_id(AccountId(int(avatar_id or b"0")))
         for interface in interfaces:

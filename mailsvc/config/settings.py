@@ -85,7 +85,6 @@ class SmtpSettings(_Section):
     largest_message: Octets = 25 * MIB
     most_recipients: Annotated[int, Field(ge=100, strict=True)] = 1000
     most_errors: Count = 20
-    most_hops: Count = 100
     command_timeout: Seconds = 300.0
     content_timeout: Seconds = 300.0
     session_timeout: Seconds = 3600.0
@@ -163,7 +162,7 @@ def _default_listeners() -> dict[str, ListenerSettings]:
 
 
 def _default_filters() -> dict[str, dict[str, Any]]:
-    return {"loops": {}}
+    return {"loops": {"most_hops": 100}}
 
 
 @dataclass(frozen=True, kw_only=True)

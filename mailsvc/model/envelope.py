@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from ipaddress import ip_address
 
 from mailsvc.model.account import Account
 from mailsvc.model.address import Address
@@ -32,6 +33,14 @@ class Client:
     def literal(self) -> str:
         """Its address as RFC 5321 section 4.1.3 writes it."""
         return f"[IPv6:{self.ip}]" if ":" in self.ip else f"[{self.ip}]"
+
+    @property
+    def on_this_machine(self) -> bool:
+        """Whether it came over the loopback interface, which nobody can listen to."""
+        try:
+            return ip_address(self.ip).is_loopback
+        except ValueError:
+            return False
 
 
 @dataclass(frozen=True, slots=True)

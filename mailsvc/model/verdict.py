@@ -10,10 +10,8 @@ class Decision(IntEnum):
     """The strictest wins, so the order counts."""
 
     PASS = 0
-    QUARANTINE = 1
-    DISCARD = 2
-    TEMPFAIL = 3
-    REJECT = 4
+    TEMPFAIL = 1
+    REJECT = 2
 
 
 @dataclass(frozen=True, slots=True)

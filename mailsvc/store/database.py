@@ -88,7 +88,7 @@ class Database:
             except Exception as error:
                 raise to_mail_error(error) from error
 
-        return await deferToThreadPool(self._reactor, self._pool, ask)  # type: ignore[arg-type]  # wants IReactorFromThreads and is one
+        return await deferToThreadPool(self._reactor, self._pool, ask)
 
     async def write(self, query: Query[P, Result], /, *args: P.args, **kwargs: P.kwargs) -> Result:
         """

@@ -283,6 +283,6 @@ def _update_folders(connection: Connection, folders: dict[int, _Folder]) -> None
     )
 
 
-def _slices(numbers: list[int]) -> Iterator[list[int]]:
+def _slices(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
     for start in range(0, len(numbers), _MOST_PARAMETERS):
         yield numbers[start : start + _MOST_PARAMETERS]

@@ -134,7 +134,7 @@ class Writer:
         """Write all in one transaction, or else each in its own."""
         try:
             return self._transact(jobs)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - answered to whoever waits
             if is_gone(error):
                 self._log.error("the database is not there: {error}", error=_name(error))
                 return [StorageFailed() for _ in jobs]

@@ -1,0 +1,1 @@
+"""From the end of DATA to the commit."""

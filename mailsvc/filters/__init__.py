@@ -1,0 +1,1 @@
+"""Filters: one file each, and the chain that asks them all."""

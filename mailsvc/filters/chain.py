@@ -1,0 +1,45 @@
+"""Ask every filter; the strictest verdict wins and none can hide another."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from twisted.logger import Logger
+
+from mailsvc.interfaces import IFilter, Incoming
+from mailsvc.model.status import Status
+from mailsvc.model.verdict import PASS, Decision, Verdict, tempfail
+
+
+@dataclass(frozen=True)
+class FilterChain:
+    """
+    The filters in force; a new chain replaces an old one as a whole.
+
+    Args:
+        filters: By name, in the order of config.yaml.
+    """
+
+    filters: Mapping[str, IFilter]
+    _log = Logger()
+
+    async def judge(self, mail: Incoming) -> Verdict:
+        """Give the strictest of all verdicts."""
+        strictest = PASS
+        for name, one in self.filters.items():
+            verdict = await self._ask(name, one, mail)
+            if verdict.decision is not Decision.PASS:
+                self._log.info(
+                    "filter {name} says {decision}: {reason}",
+                    name=name,
+                    decision=verdict.decision.name,
+                    reason=verdict.reason,
+                )
+            strictest = max(strictest, verdict, key=lambda found: found.decision)
+        return strictest
+
+    async def _ask(self, name: str, one: IFilter, mail: Incoming) -> Verdict:
+        try:
+            return await one.judge(mail)
+        except Exception:  # noqa: BLE001 - a filter is not ours, and its fault must not lose mail
+            self._log.failure("filter {name} failed", name=name)
+            return tempfail(Status(4, 3, 0), "A filter failed; please try again later")

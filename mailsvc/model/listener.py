@@ -1,0 +1,27 @@
+"""What an administrator sees of one listener."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerState:
+    """
+    One listener as it is now.
+
+    Args:
+        name: Its key in config.yaml.
+        kind: ``smtp``, ``submission`` or ``pop3``.
+        service: The service it belongs to: ``smtp`` or ``pop3``.
+        address: Where it listens.
+        port: Its port; the real one where config.yaml says 0.
+        running: Whether it takes connections.
+        sessions: How many are open.
+    """
+
+    name: str
+    kind: str
+    service: str
+    address: str
+    port: int
+    running: bool
+    sessions: int

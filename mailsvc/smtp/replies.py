@@ -1,0 +1,122 @@
+"""Replies, and the only place of SMTP that knows wire codes; RFC 5321 section 4.2, RFC 3463."""
+
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+
+from mailsvc.errors import (
+    BadMailbox,
+    LoginFailed,
+    MailboxFull,
+    MailError,
+    StorageFull,
+    TooBusy,
+)
+from mailsvc.model.status import Status
+
+
+class After(Enum):
+    """What the connection does when the reply is written."""
+
+    STAY = "stay"
+    CONTENT = "content"
+    CLOSE = "close"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """
+    One reply.
+
+    Args:
+        code: RFC 5321 section 4.2.1.
+        status: RFC 3463; None where it has no place (RFC 2034 section 4).
+        lines: The text, ASCII.
+        after: What follows.
+    """
+
+    code: int
+    status: Status | None
+    lines: tuple[str, ...]
+    after: After = After.STAY
+
+    @cached_property
+    def wire(self) -> bytes:
+        """The octets, made once for a constant."""
+        prefix = "" if self.status is None else f"{self.status} "
+        last = len(self.lines) - 1
+        return "".join(
+            f"{self.code}{' ' if number == last else '-'}{prefix}{line}\r\n"
+            for number, line in enumerate(self.lines)
+        ).encode("ascii", "backslashreplace")
+
+    @property
+    def refuses(self) -> bool:
+        """Whether it is a 4yz or 5yz."""
+        return self.code >= 400  # noqa: PLR2004 - the first refusal
+
+
+def reply(code: int, status: str | None, text: str, after: After = After.STAY) -> Reply:
+    """Make a reply of one line; *status* as RFC 3463 writes it."""
+    parsed = None if status is None else Status(*(int(part) for part in status.split(".")))
+    return Reply(code, parsed, (text,), after)
+
+
+OK = reply(250, "2.0.0", "OK")
+SENDER_OK = reply(250, "2.1.0", "Sender OK")
+RECIPIENT_OK = reply(250, "2.1.5", "Recipient OK")
+SEND_CONTENT = reply(354, None, "Go ahead, end with CRLF.CRLF", After.CONTENT)
+GOOD_BYE = reply(221, "2.0.0", "Good-bye", After.CLOSE)
+LOGGED_IN = reply(235, "2.7.0", "Logged in")
+
+UNKNOWN = reply(500, "5.5.2", "There is no such command")
+LINE_TOO_LONG = reply(500, "5.5.2", "This line is too long")
+BARE_LINE_FEED = reply(500, "5.5.2", "Lines end in CR LF")
+BAD_ARGUMENT = reply(501, "5.5.4", "That is not how this command is written")
+NO_ARGUMENT = reply(501, "5.5.4", "This command takes no argument")
+BAD_HELO = reply(501, "5.5.4", "Tell your host name or address literal")
+BAD_PARAMETER = reply(501, "5.5.4", "A parameter is not how it is written")
+UNKNOWN_PARAMETER = reply(555, "5.5.4", "There is no such parameter here")
+NOT_IMPLEMENTED = reply(502, "5.5.1", "This command is not offered here")
+HELO_FIRST = reply(503, "5.5.1", "Say EHLO or HELO first")
+MAIL_FIRST = reply(503, "5.5.1", "Say MAIL first")
+RECIPIENT_FIRST = reply(503, "5.5.1", "No recipient was accepted; say RCPT first")
+ONE_AT_A_TIME = reply(503, "5.5.1", "There is a sender already; say RSET for a new one")
+NOT_NOW = reply(503, "5.5.1", "Not in the middle of a message")
+LOGIN_FIRST = reply(530, "5.7.0", "Log in first")
+ALREADY_LOGGED_IN = reply(503, "5.5.1", "You are logged in already")
+NO_PLAIN_LOGIN = reply(538, "5.7.11", "Logging in needs an encrypted connection")
+UNKNOWN_MECHANISM = reply(504, "5.5.4", "There is no such way to log in here")
+BAD_BASE64 = reply(501, "5.5.2", "That is not base64")
+CANCELLED = reply(501, "5.7.0", "Cancelled")
+TOO_MANY_RECIPIENTS = reply(452, "4.5.3", "Too many recipients; send another message")
+TOO_BIG = reply(552, "5.3.4", "The message is too big for us")
+UTF8_ADDRESS = reply(553, "5.6.7", "Addresses are ASCII here")
+BAD_LINE_ENDS = reply(550, "5.6.11", "The message holds a bare CR, a bare LF or a NUL")
+CANNOT_VERIFY = reply(252, "2.5.0", "Send a message and see")
+OUR_FAULT = reply(451, "4.3.0", "Our fault; please try again later")
+STORAGE_FULL = reply(452, "4.3.1", "Our storage is full; please try again later")
+
+TOO_MANY_ERRORS = reply(421, "4.7.0", "Too many errors; good-bye", After.CLOSE)
+TOO_MANY_LOGINS = reply(421, "4.7.0", "Too many failed logins; good-bye", After.CLOSE)
+TOO_MANY_CONNECTIONS = reply(421, "4.7.0", "Too many connections; try later", After.CLOSE)
+TIMED_OUT = reply(421, "4.4.2", "You were silent for too long; good-bye", After.CLOSE)
+STOPPING = reply(421, "4.3.2", "The service is stopping; try again soon", After.CLOSE)
+
+_CODES: dict[type[MailError], tuple[int, int]] = {
+    # The reply for a class 4 and for a class 5 status; RFC 3463 section 3.
+    BadMailbox: (451, 501),
+    LoginFailed: (454, 535),
+    MailboxFull: (452, 552),
+    StorageFull: (452, 552),
+    TooBusy: (452, 552),
+}
+
+
+def from_error(error: MailError) -> Reply:
+    """Tell a client what went wrong; the class of the status says whether to try again."""
+    temporary, permanent = next(
+        (codes for kind, codes in _CODES.items() if isinstance(error, kind)), (451, 550)
+    )
+    code = permanent if error.status.permanent else temporary
+    return Reply(code, error.status, (str(error),))

@@ -1,0 +1,110 @@
+"""The verb table: what each verb needs before its function is asked."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from mailsvc.config.settings import Kind
+from mailsvc.smtp import replies
+from mailsvc.smtp.grammar import split_command
+from mailsvc.smtp.replies import Reply
+from mailsvc.smtp.session import Session
+from mailsvc.smtp.verbs import courtesy
+from mailsvc.smtp.verbs.auth import auth
+from mailsvc.smtp.verbs.data import data
+from mailsvc.smtp.verbs.hello import ehlo, helo
+from mailsvc.smtp.verbs.mail import mail
+from mailsvc.smtp.verbs.rcpt import rcpt
+
+
+class Stage(Enum):
+    """How far the session must be; RFC 5321 section 4.1.4."""
+
+    ANY = "any"
+    GREETED = "greeted"
+    NO_TRANSACTION = "no transaction"
+    SENDER = "sender"
+    RECIPIENT = "recipient"
+
+
+class Argument(Enum):
+    """Whether a verb has an argument."""
+
+    NONE = "none"
+    OPTIONAL = "optional"
+    REQUIRED = "required"
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """
+    One row.
+
+    Args:
+        answer: The function.
+        stage: How far the session must be.
+        argument: Whether it has one.
+        kinds: The listeners that offer it.
+    """
+
+    answer: Callable[[Session, bytes], Awaitable[Reply]]
+    stage: Stage
+    argument: Argument
+    kinds: frozenset[Kind] = frozenset({Kind.SMTP, Kind.SUBMISSION})
+
+
+VERBS = {
+    b"EHLO": Verb(ehlo, Stage.ANY, Argument.REQUIRED),
+    b"HELO": Verb(helo, Stage.ANY, Argument.REQUIRED),
+    b"AUTH": Verb(auth, Stage.NO_TRANSACTION, Argument.REQUIRED, frozenset({Kind.SUBMISSION})),
+    b"MAIL": Verb(mail, Stage.NO_TRANSACTION, Argument.REQUIRED),
+    b"RCPT": Verb(rcpt, Stage.SENDER, Argument.REQUIRED),
+    b"DATA": Verb(data, Stage.RECIPIENT, Argument.NONE),
+    b"RSET": Verb(courtesy.rset, Stage.ANY, Argument.NONE),
+    b"NOOP": Verb(courtesy.noop, Stage.ANY, Argument.OPTIONAL),
+    b"VRFY": Verb(courtesy.vrfy, Stage.ANY, Argument.REQUIRED),
+    b"EXPN": Verb(courtesy.expn, Stage.ANY, Argument.REQUIRED),
+    b"HELP": Verb(courtesy.help_, Stage.ANY, Argument.OPTIONAL),
+    b"QUIT": Verb(courtesy.quit_, Stage.ANY, Argument.NONE),
+}
+
+
+async def answer(session: Session, line: bytes) -> Reply:
+    """Answer one line, whatever is in it; never raises."""
+    awaiting, session.awaiting = session.awaiting, None
+    try:
+        if awaiting is not None:
+            return session.judge(await awaiting(session, line))
+        verb, argument = split_command(line)
+        row = VERBS.get(verb)
+        if row is None:
+            return session.judge(replies.UNKNOWN)
+        refusal = _refusal(session, row, argument, verb)
+        return session.judge(refusal or await row.answer(session, argument))
+    except Exception as error:  # noqa: BLE001 - told to the client and logged by explain
+        return session.judge(session.explain(error, "a command"))
+
+
+def _refusal(session: Session, row: Verb, argument: bytes, verb: bytes) -> Reply | None:
+    """Compare the session with the columns of the row."""
+    if session.house.kind not in row.kinds:
+        return replies.NOT_IMPLEMENTED
+    if argument and row.argument is Argument.NONE:
+        return replies.NO_ARGUMENT
+    if not argument and row.argument is Argument.REQUIRED:
+        return replies.BAD_HELO if verb in {b"EHLO", b"HELO"} else replies.BAD_ARGUMENT
+    if row.stage is Stage.ANY:
+        return None
+    return _out_of_order(session, row, verb)
+
+
+def _out_of_order(session: Session, row: Verb, verb: bytes) -> Reply | None:
+    if not session.helo:
+        return replies.HELO_FIRST
+    if row.stage is Stage.NO_TRANSACTION and session.has_sender:
+        return replies.ONE_AT_A_TIME if verb == b"MAIL" else replies.NOT_NOW
+    if row.stage in {Stage.SENDER, Stage.RECIPIENT} and not session.has_sender:
+        return replies.MAIL_FIRST
+    if row.stage is Stage.RECIPIENT and not session.recipients:
+        return replies.RECIPIENT_FIRST
+    return None

@@ -1,0 +1,1 @@
+"""One function per verb: session and argument in, reply out."""
