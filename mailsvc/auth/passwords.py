@@ -19,7 +19,17 @@ MOST_WAITING = 500
 """Checks that may wait for a thread; each takes 20 to 50 ms."""
 MOST_REMEMBERED = 20_000
 
+_EASY = "abcdefghjkmnpqrstuvwxyz23456789"
+"""No i, l, o, 0 or 1: they are mistaken for each other."""
+_GROUPS, _GROUP = 4, 5
+
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1, type=Type.ID)
+
+
+def make_password() -> str:
+    """Make a password that is easy to read out and to type: 20 characters, 99 bits."""
+    groups = ("".join(secrets.choice(_EASY) for _ in range(_GROUP)) for _ in range(_GROUPS))
+    return "-".join(groups)
 
 
 def hash_password(password: bytes) -> str:

@@ -38,7 +38,7 @@ class FilterMaker:
                 )
         checked: TypeAdapter[IFilter] = TypeAdapter(kind)
         try:
-            return checked.validate_python(dict(options), strict=True)
+            return checked.validate_python(dict(options))
         except ValidationError as error:
             mistake = error.errors()[0]
             place = ".".join(["filters", self.name, *(str(key) for key in mistake["loc"])])

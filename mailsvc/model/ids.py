@@ -30,12 +30,17 @@ class IdSource:
         node: Number of this process among all that share the database; below ``NODES``.
     """
 
-    def __init__(self, node: int) -> None:
+    def __init__(self, node: int = 0) -> None:
+        self._node = 0
+        self._last = 0
+        self._lock = threading.Lock()
+        self.join(node)
+
+    def join(self, node: int) -> None:
+        """Make identifiers as another node from now on; *node* is below ``NODES``."""
         if not 0 <= node < NODES:
             raise ValueError(f"a node's number is between 0 and {NODES - 1}, not {node}")
         self._node = node << _SERIAL_BITS
-        self._last = 0
-        self._lock = threading.Lock()
 
     def next(self) -> int:
         """Make one identifier; it is larger than every earlier one of this source."""

@@ -85,6 +85,13 @@ def add_domain(conn: Connection, ids: IdSource, name: str) -> None:
     )
 
 
+def populate(conn: Connection, ids: IdSource, name: str, accounts: Iterable[NewAccount]) -> None:
+    """Make a domain and its first accounts; same errors as for each."""
+    add_domain(conn, ids, name)
+    for new in accounts:
+        add_account(conn, ids, new)
+
+
 def add_account(conn: Connection, ids: IdSource, new: NewAccount) -> AccountId:
     """
     Make an account with its password and its folders.

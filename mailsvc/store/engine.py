@@ -2,6 +2,7 @@
 
 import sqlite3
 from dataclasses import dataclass
+from pathlib import Path
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
@@ -66,6 +67,12 @@ def parse_url(text: str) -> URL:
     if url.get_backend_name() == "sqlite" and url.database in {None, "", ":memory:"}:
         raise ConfigError("database.url: an SQLite database needs a file: sqlite:////path/to/file")
     return url
+
+
+def sqlite_file(text: str) -> Path | None:
+    """Give the file of an SQLite database; None for a server's. Same errors as ``parse_url``."""
+    url = parse_url(text)
+    return Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
 
 
 def open_engines(text: str, readers: int, writers: int) -> Engines:

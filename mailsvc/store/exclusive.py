@@ -7,6 +7,11 @@ from pathlib import Path
 from mailsvc.errors import StartError
 
 
+def lock_beside(database: Path) -> Path:
+    """Name the lock file of an SQLite database: the same for the daemon and for mailctl."""
+    return database.with_name(f"{database.name}.lock")
+
+
 class Exclusive:
     """
     The right of this process to an SQLite file; the kernel takes it back when we die.

@@ -1,6 +1,8 @@
 """Bring the database to the schema of this version, or say who must."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
 
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -12,6 +14,10 @@ from alembic import command
 from mailsvc.errors import StartError
 from mailsvc.store.engine import Engines
 from mailsvc.store.faults import disk_is_full
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
+Query = Callable[Concatenate[Connection, P], Result]
 
 
 def migrations() -> Path:
@@ -29,6 +35,23 @@ def alembic_config(connection: Connection) -> Config:
     return config
 
 
+def transact(
+    engines: Engines, query: Query[P, Result], /, *args: P.args, **kwargs: P.kwargs
+) -> Result:
+    """
+    Run one transaction before the threads run, or in a command; blocks until done.
+
+    Raises:
+        StartError: The database cannot be used; the text says what to do.
+        Exception: Whatever *query* raises; nothing was changed.
+    """
+    try:
+        with engines.write.begin() as connection:
+            return query(connection, *args, **kwargs)
+    except DBAPIError as error:
+        raise _explain(error) from None
+
+
 def prepare(engines: Engines) -> None:
     """
     Make or upgrade an SQLite database; check any other; blocks until done.
@@ -36,23 +59,7 @@ def prepare(engines: Engines) -> None:
     Raises:
         StartError: The database cannot be used; the text says what to do.
     """
-    try:
-        with engines.write.begin() as connection:
-            current = MigrationContext.configure(connection).get_current_revision()
-            config = alembic_config(connection)
-            scripts = ScriptDirectory.from_config(config)
-            wanted = scripts.get_current_head()
-            if current == wanted:
-                return
-            _refuse_newer(current, scripts)
-            if not engines.sqlite:
-                raise StartError(
-                    f"the database is at revision {current or 'none'} and this version needs "
-                    f"{wanted}; make a backup, then run: mailctl database upgrade"
-                )
-            command.upgrade(config, "head")
-    except DBAPIError as error:
-        raise _explain(error) from None
+    transact(engines, _prepare, may_upgrade=engines.sqlite)
 
 
 def upgrade(engines: Engines) -> str:
@@ -65,16 +72,25 @@ def upgrade(engines: Engines) -> str:
     Raises:
         StartError: The database cannot be used; the text says what to do.
     """
-    try:
-        with engines.write.begin() as connection:
-            current = MigrationContext.configure(connection).get_current_revision()
-            config = alembic_config(connection)
-            scripts = ScriptDirectory.from_config(config)
-            _refuse_newer(current, scripts)
-            command.upgrade(config, "head")
-            return str(scripts.get_current_head())
-    except DBAPIError as error:
-        raise _explain(error) from None
+    return transact(engines, _prepare, may_upgrade=True)
+
+
+def _prepare(connection: Connection, *, may_upgrade: bool) -> str:
+    """Compare the revisions and upgrade if needed; give the one of this version."""
+    current = MigrationContext.configure(connection).get_current_revision()
+    config = alembic_config(connection)
+    scripts = ScriptDirectory.from_config(config)
+    wanted = str(scripts.get_current_head())
+    if current == wanted:
+        return wanted
+    _refuse_newer(current, scripts)
+    if not may_upgrade:
+        raise StartError(
+            f"the database is at revision {current or 'none'} and this version needs "
+            f"{wanted}; make a backup, then run: mailctl database upgrade"
+        )
+    command.upgrade(config, "head")
+    return wanted
 
 
 def _refuse_newer(current: str | None, scripts: ScriptDirectory) -> None:

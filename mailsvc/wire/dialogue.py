@@ -132,15 +132,16 @@ class Dialogue:
     # What the protocol object tells us.
 
     def received(self, octets: bytes) -> None:
-        """Take what the client sent."""
-        if self._ended is HungUp:
+        """Take what the client sent; what comes after the end is dropped."""
+        if self._ended is not None:
             return
         rest = self._buffer[self._at :]
         self._buffer = rest + octets if rest else octets
         self._at = 0
         if self._waiter is not None and not self._blocked:
             self._wake()
-        if self._waiter is None and len(self._buffer) - self._at > MOST_BUFFERED:
+        busy = self._waiter is None or self._blocked
+        if busy and len(self._buffer) - self._at > MOST_BUFFERED:
             self._pause()
 
     def lost(self) -> None:
@@ -181,7 +182,7 @@ class Dialogue:
             BadLine: This line is no command; the one behind it can be asked for.
             HungUp, TimedOut, Stopping: There will be no line.
         """
-        while True:
+        while self._ended is not HungUp:
             end = self._buffer.find(b"\n", self._at)
             if end >= 0:
                 return self._cut(end)
@@ -195,6 +196,8 @@ class Dialogue:
                 await self._more(timeout)
             finally:
                 self.idle = False
+        # Nobody would hear what became of the lines that are left.
+        raise HungUp
 
     async def octets(self, timeout: float) -> bytes:
         """
@@ -248,6 +251,7 @@ class Dialogue:
         self.flush()
         if self._ended is HungUp:
             return
+        self._ended = HungUp
         self._transport.unregisterProducer()
         self._transport.loseConnection()
         if self._timer is not None:
@@ -278,8 +282,11 @@ class Dialogue:
     async def _more(self, timeout: float) -> None:
         """Let the client hear us and wait until it has sent more."""
         self.flush()
+        known = len(self._buffer) - self._at
         while self._blocked and self._ended is None:
             await self._wait(timeout)
+        if len(self._buffer) - self._at > known:
+            return  # it came while the client was slow to read
         if self._paused and self._ended is None:
             self._paused = False
             self._transport.resumeProducing()

@@ -1,0 +1,1 @@
+"""What an administrator can do; every front end calls the same functions."""

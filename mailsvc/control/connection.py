@@ -1,0 +1,232 @@
+"""The daemon's end of the control channel: one connection, and who may open it."""
+
+import os
+import socket
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.protocols.amp import AMP, ASK, COMMAND, AmpBox, Command, RemoteAmpError
+from twisted.python.failure import Failure
+
+from mailsvc.admin.administration import Administration
+from mailsvc.background import Background
+from mailsvc.control.answers import ANSWERS
+from mailsvc.control.commands import (
+    FEATURES,
+    VERSION,
+    ControlCommand,
+    Fault,
+    Forbidden,
+    Hello,
+    Misunderstood,
+    TookTooLong,
+    Unavailable,
+    WrongVersion,
+)
+from mailsvc.errors import MailError
+
+COMMAND_LIMIT = 60.0
+"""Seconds until a command is answered: a service stops in ``limits.stop_timeout``."""
+HELLO_LIMIT = 30.0
+"""Seconds until a connection without ``Hello`` is closed."""
+MOST_RUNNING = 16
+"""Commands of one connection at the same time; the next ones wait unread."""
+MOST_KEYS = 64
+"""In one box."""
+_LONGEST_TEXT = 2000
+"""Characters of an error."""
+
+PeerUid = Callable[[Any], int | None]
+"""Tells who is at the other end of a transport; None: the system does not say."""
+
+
+def peer_uid(transport: Any) -> int | None:
+    """Ask the kernel who opened a UNIX socket; on systems that do not say, its mode guards it."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return None
+    layout = struct.Struct("3i")
+    found = transport.getHandle().getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, layout.size)
+    return int(layout.unpack(found)[1])
+
+
+_COMMANDS = {command.commandName: command for command in (Hello, *ANSWERS)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class House:
+    """
+    What all connections share.
+
+    Args:
+        administration: Does what is asked for.
+        clock: For time limits.
+        background: Owns the commands under way.
+        connections: The open ones.
+        peer_uid: Tells who opened one.
+    """
+
+    administration: Administration
+    clock: IReactorTime
+    background: Background = field(default_factory=Background)
+    connections: set["ControlConnection"] = field(default_factory=set)
+    peer_uid: PeerUid = peer_uid
+
+
+class ControlConnection(AMP):
+    """
+    One connection of an administrator.
+
+    AMP closes a connection on any error that a command did not declare, on arguments that
+    it cannot read and on answers that are too large; it has no time-outs and reads without
+    end. So nothing of ours raises into it: ``_answer`` catches all.
+
+    Args:
+        house: What it shares with the others.
+    """
+
+    _log = Logger()
+
+    def __init__(self, house: House) -> None:
+        super().__init__()
+        self._house = house
+        self._uid: int | None = None
+        self._greeted = False
+        self._running = 0
+        self._closed = False
+        self._deadline: IDelayedCall | None = None
+
+    def connectionMade(self) -> None:
+        """Find out who it is, and wait for ``Hello``."""
+        self._house.connections.add(self)
+        self._uid = self._house.peer_uid(self.transport)
+        self._deadline = self._house.clock.callLater(HELLO_LIMIT, self.close)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Forget it; commands under way go on."""
+        self._closed = self.paused = True
+        self._house.connections.discard(self)
+        self._end_deadline()
+        super().connectionLost(reason)
+
+    def close(self) -> None:
+        """Hang up and read no more."""
+        self._closed = self.paused = True
+        self._end_deadline()
+        if self.transport is not None:
+            self.transport.loseConnection()
+
+    def _end_deadline(self) -> None:
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
+
+    def proto_value(self, string: bytes) -> str:
+        """Take one value of a box; AMP would take them without end."""
+        if len(self._currentBox) >= MOST_KEYS:
+            self._log.info("a control connection sent a box without end; closed")
+            self.close()
+        state: str = super().proto_value(string)
+        return state
+
+    def ampBoxReceived(self, box: AmpBox) -> None:
+        """Start one command; whatever is none ends the connection."""
+        if COMMAND not in box or ASK not in box:
+            self._log.info("a control connection sent a box that is no command; closed")
+            self.close()
+            return
+        super().ampBoxReceived(box)
+
+    def locateResponder(self, name: bytes) -> Callable[[AmpBox], Deferred[AmpBox]] | None:
+        """Find who answers a command; None: AMP says that it is unknown."""
+        command = _COMMANDS.get(name)
+        return None if command is None else lambda box: self._take(command, box)
+
+    def _take(self, command: type[Command], box: AmpBox) -> Deferred[AmpBox]:
+        """Answer within the time limit; the command itself is never cut off half-way."""
+        answer: Deferred[AmpBox] = Deferred()
+        self._running += 1
+        if self._running >= MOST_RUNNING:
+            self.pauseProducing()
+        self._house.background.start(self._answer(command, box, answer), "control command")
+        return answer.addTimeout(COMMAND_LIMIT, self._house.clock, _took_too_long)
+
+    async def _answer(
+        self, command: type[Command], box: AmpBox, answer: Deferred[AmpBox]
+    ) -> None:
+        try:
+            answer.callback(await self._perform(command, box))
+        except Exception as error:  # noqa: BLE001 - told to the client, or logged there
+            answer.errback(self._told(error))
+        finally:
+            self._running -= 1
+            if self.paused and not self._closed:
+                # Later: we may be inside dataReceived, which must not be entered twice.
+                self._house.clock.callLater(0, self._go_on)
+
+    def _go_on(self) -> None:
+        if self.paused and not self._closed:
+            self.resumeProducing()
+
+    async def _perform(self, command: type[Command], box: AmpBox) -> AmpBox:
+        self._check_peer()
+        arguments = _read(command, box, self)
+        if command is Hello:
+            answer = self._greet(**arguments)
+        elif not self._greeted:
+            raise Misunderstood("the first command of a connection is Hello")
+        else:
+            by = "control" if self._uid is None else f"uid {self._uid}"
+            answer = await ANSWERS[command](self._house.administration, by, **arguments)
+        made: AmpBox = command.makeResponse(answer, self)
+        # Refuses what is too large here, where it can be told.
+        made.serialize()
+        return made
+
+    def _check_peer(self) -> None:
+        if self._uid not in {None, 0, os.geteuid()}:
+            raise Forbidden("only root and the user of the daemon may command it")
+
+    def _greet(self, version: int, features: list[str] | None) -> dict[str, Any]:
+        del features
+        mailsvc = self._house.administration.version
+        if version != VERSION:
+            raise WrongVersion(
+                f"the daemon (mailsvc {mailsvc}) speaks version {VERSION} of the control "
+                f"channel and not {version}: use the mailctl that was installed with it"
+            )
+        self._greeted = True
+        self._end_deadline()
+        return {"version": VERSION, "features": list(FEATURES), "mailsvc": mailsvc}
+
+    def _told(self, error: Exception) -> RemoteAmpError:
+        """Say an error as AMP does, by its most specific declared kind."""
+        if isinstance(error, MailError):
+            error = Unavailable(str(error))
+        known = ControlCommand.allErrors
+        kind = next((kind for kind in type(error).__mro__ if kind in known), None)
+        if kind is None:
+            self._log.failure("a control command failed", failure=Failure(error))
+            kind, error = Fault, Fault("the daemon failed at this command; its log says why")
+        text = str(error)[:_LONGEST_TEXT]
+        return RemoteAmpError(known[kind], text, fatal=kind in ControlCommand.fatalErrors)
+
+
+def _read(command: type[Command], box: AmpBox, connection: AMP) -> dict[str, Any]:
+    """Read the arguments of a command; AMP alone would close the connection."""
+    try:
+        found: dict[str, Any] = command.parseArguments(box, connection)
+    except Exception as error:
+        name = command.commandName.decode()
+        raise Misunderstood(f"the arguments of {name} cannot be read: {error!r}") from None
+    return found
+
+
+def _took_too_long(result: object, seconds: float) -> Failure:
+    del result
+    code = ControlCommand.allErrors[TookTooLong]
+    text = f"no answer within {seconds:.0f} seconds; the command may still be done: look again"
+    return Failure(RemoteAmpError(code, text))

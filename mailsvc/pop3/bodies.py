@@ -1,0 +1,162 @@
+"""Fetch the bodies of one maildrop: many small ones in one query, large ones in chunks."""
+
+from collections.abc import AsyncIterator, Container
+
+from mailsvc.config.units import MIB
+from mailsvc.interfaces import IMaildrops
+from mailsvc.model.ids import MessageId
+from mailsvc.model.maildrop import Snapshot
+
+FIRST_READ = 16
+"""Bodies in the first query, and in one behind a jump."""
+NEXT_READ = 50
+"""Bodies in each further query of a client that goes through its maildrop."""
+MOST_AHEAD = 2 * MIB
+"""Octets that one session may hold ahead."""
+MOST_AHEAD_TOGETHER = 64 * MIB
+"""Octets that all sessions together may hold ahead."""
+_FARTHEST = 4 * NEXT_READ
+
+
+class MessageGone(Exception):
+    """Another client of the same user has removed the message meanwhile."""
+
+
+class AheadRoom:
+    """
+    The memory for bodies read ahead, shared by all sessions.
+
+    Args:
+        octets: How much there is.
+    """
+
+    __slots__ = ("_free",)
+
+    def __init__(self, octets: int = MOST_AHEAD_TOGETHER) -> None:
+        self._free = octets
+
+    @property
+    def free(self) -> int:
+        """Octets that nobody has."""
+        return self._free
+
+    def take(self, octets: int) -> None:
+        """Take some, of what is free."""
+        self._free -= octets
+
+    def give_back(self, octets: int) -> None:
+        """Return what was taken."""
+        self._free += octets
+
+
+class Bodies:
+    """
+    The bodies of one maildrop; a client mostly asks for one behind the other.
+
+    Messages are named by their index, from 0.
+
+    Args:
+        maildrops: Where they are.
+        snapshot: Which they are.
+        room: The memory that may be used ahead of the client.
+    """
+
+    __slots__ = ("_ahead", "_end", "_held", "_maildrops", "_room", "_snapshot", "_used")
+
+    def __init__(self, maildrops: IMaildrops, snapshot: Snapshot, room: AheadRoom) -> None:
+        self._maildrops = maildrops
+        self._snapshot = snapshot
+        self._room = room
+        self._ahead: dict[int, bytes | None] = {}
+        self._held = 0
+        self._used = False
+        self._end = -NEXT_READ
+
+    async def whole(self, index: int, unwanted: Container[int]) -> bytes | None:
+        """
+        Fetch a body that is stored in one piece.
+
+        Args:
+            index: Which.
+            unwanted: What need not be read ahead.
+
+        Returns:
+            None: it is stored in chunks.
+
+        Raises:
+            MessageGone: It is no longer stored.
+            MailError: The database does not answer.
+        """
+        self._used = True
+        if index not in self._ahead:
+            await self._read(index, unwanted)
+        try:
+            body = self._ahead.pop(index)
+        except KeyError:
+            raise MessageGone from None
+        if body is not None:
+            self._let_go(len(body))
+        return body
+
+    async def chunks(self, index: int) -> AsyncIterator[bytes]:
+        """
+        Fetch a body that is stored in chunks, one after the other; errors as in ``whole``.
+
+        An error comes in place of the octets that are missing: a part is never taken for
+        the whole.
+        """
+        message, left = MessageId(self._snapshot.messages[index]), self._snapshot.octets[index]
+        number = 0
+        while left > 0:
+            chunk = await self._maildrops.read_chunk(message, number)
+            if not chunk:
+                raise MessageGone
+            yield chunk
+            left -= len(chunk)
+            number += 1
+
+    def forget_unused(self) -> None:
+        """Give the memory back if nobody has asked for a body since the last call."""
+        if not self._used:
+            self.forget()
+        self._used = False
+
+    def forget(self) -> None:
+        """Give the memory back."""
+        self._ahead.clear()
+        self._let_go(self._held)
+
+    async def _read(self, index: int, unwanted: Container[int]) -> None:
+        self.forget()
+        wanted = self._choose(index, unwanted)
+        octets = self._snapshot.octets
+        planned = sum(octets[one] for one in wanted)
+        self._room.take(planned)
+        held = 0
+        try:
+            messages = [MessageId(self._snapshot.messages[one]) for one in wanted]
+            found = await self._maildrops.read(messages)
+            pairs = zip(wanted, messages, strict=True)
+            self._ahead = {one: found[message] for one, message in pairs if message in found}
+            self._held = held = sum(len(body) for body in self._ahead.values() if body is not None)
+        finally:
+            self._room.give_back(planned - held)
+
+    def _choose(self, index: int, unwanted: Container[int]) -> list[int]:
+        """Choose what to read together with *index*."""
+        most = NEXT_READ if 0 <= index - self._end < NEXT_READ else FIRST_READ
+        octets, chosen, left = self._snapshot.octets, [index], min(MOST_AHEAD, self._room.free)
+        left -= octets[index]
+        for one in range(index + 1, min(len(octets), index + _FARTHEST)):
+            if one in unwanted:
+                continue
+            left -= octets[one]
+            if left < 0 or len(chosen) == most:
+                break
+            chosen.append(one)
+        self._end = chosen[-1] + 1
+        return chosen
+
+    def _let_go(self, octets: int) -> None:
+        self._held -= octets
+        self._room.give_back(octets)

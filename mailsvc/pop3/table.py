@@ -1,0 +1,145 @@
+"""The table of commands, and the way from a line to its reply."""
+
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from twisted.logger import Logger
+
+from mailsvc.errors import MailError
+from mailsvc.pop3 import authorization, transaction
+from mailsvc.pop3.bodies import MessageGone
+from mailsvc.pop3.replies import (
+    BAD_ARGUMENT,
+    BARE_LF,
+    FAULT,
+    NEED_TLS,
+    NO_SUCH_MESSAGE,
+    TOO_LONG,
+    TOO_MANY_ERRORS,
+    UNKNOWN,
+    WRONG_STATE_AFTER_LOGIN,
+    WRONG_STATE_BEFORE_LOGIN,
+    Reply,
+    refusal,
+)
+from mailsvc.pop3.session import Session
+from mailsvc.wire.dialogue import BadLine, LineTooLong
+
+Answer = Callable[[Session, bytes], Awaitable[Reply]]
+
+
+class Command(NamedTuple):
+    """
+    One row.
+
+    Args:
+        authorization: What it does in the AUTHORIZATION state; None: not there.
+        transaction: What it does in the TRANSACTION state; None: not there.
+        least: Arguments it needs.
+        most: Arguments it takes.
+        raw: Whether its one argument is the rest of the line as it is.
+        password: Whether it leads to a password: only where nobody can listen.
+    """
+
+    authorization: Answer | None
+    transaction: Answer | None
+    least: int = 0
+    most: int = 0
+    raw: bool = False
+    password: bool = False
+
+
+_FIRST, _THEN = authorization, transaction
+
+COMMANDS = {
+    b"CAPA": Command(_FIRST.capa, _FIRST.capa),
+    b"USER": Command(_FIRST.user, None, 1, 1, password=True),
+    b"PASS": Command(_FIRST.pass_, None, 1, 1, raw=True, password=True),
+    b"STAT": Command(None, _THEN.stat),
+    b"LIST": Command(None, _THEN.list_, 0, 1),
+    b"UIDL": Command(None, _THEN.uidl, 0, 1),
+    b"RETR": Command(None, _THEN.retr, 1, 1),
+    b"TOP": Command(None, _THEN.top, 2, 2),
+    b"DELE": Command(None, _THEN.dele, 1, 1),
+    b"RSET": Command(None, _THEN.rset),
+    b"NOOP": Command(None, _THEN.noop),
+    b"QUIT": Command(_FIRST.quit_, _THEN.quit_),
+}
+
+_log = Logger()
+
+
+async def answer(session: Session, line: bytes) -> Reply:
+    """
+    Answer one line.
+
+    Args:
+        session: Whose.
+        line: Without its CRLF.
+    """
+    word, _, rest = line.partition(b" ")
+    verb = word.upper()
+    reply = await _ask(session, verb, rest)
+    if verb != b"USER":
+        # PASS comes "immediately after a successful USER"; RFC 1939 section 7.
+        session.waiting_user = None
+    return _count(session, reply)
+
+
+def answer_bad(session: Session, bad: BadLine) -> Reply:
+    """Answer what cannot be a command."""
+    return _count(session, TOO_LONG if isinstance(bad, LineTooLong) else BARE_LF)
+
+
+async def _ask(session: Session, verb: bytes, rest: bytes) -> Reply:
+    command = COMMANDS.get(verb)
+    if command is None:
+        return UNKNOWN
+    logged_in = session.open_maildrop is not None
+    perform = command.transaction if logged_in else command.authorization
+    if perform is None:
+        return WRONG_STATE_AFTER_LOGIN if logged_in else WRONG_STATE_BEFORE_LOGIN
+    if command.password and not session.may_log_in:
+        return NEED_TLS
+    argument = rest if command.raw else rest.rstrip(b" ")
+    if not _fits(command, argument):
+        return BAD_ARGUMENT
+    return await _perform(session, verb, perform, argument)
+
+
+def _fits(command: Command, argument: bytes) -> bool:
+    """Whether the number of arguments is right; RFC 1939 section 3: one space between two."""
+    if not argument:
+        return command.least == 0
+    return command.raw or command.least <= argument.count(b" ") + 1 <= command.most
+
+
+async def _perform(session: Session, verb: bytes, perform: Answer, argument: bytes) -> Reply:
+    """Answer, whatever happens; a command that fails has changed nothing."""
+    try:
+        return await perform(session, argument)
+    except MessageGone:
+        return NO_SUCH_MESSAGE
+    except MailError as error:
+        _log.warn(
+            "{verb!r} of {user!r} from {client} failed: {error}",
+            verb=verb,
+            user=session.user or session.waiting_user,
+            client=session.client.ip,
+            error=error,
+        )
+        return refusal(error)
+    except Exception:  # noqa: BLE001 - logged and answered
+        _log.failure("{verb!r} failed", verb=verb)
+        return FAULT
+
+
+def _count(session: Session, reply: Reply) -> Reply:
+    """Send a client away that says nothing right."""
+    if not reply.failed:
+        session.errors = 0
+        return reply
+    session.errors += 1
+    if session.errors >= session.settings.pop3.most_errors and not reply.last:
+        return TOO_MANY_ERRORS
+    return reply

@@ -1,0 +1,1 @@
+"""The tree of services: the only place that knows every part."""

@@ -1,0 +1,172 @@
+"""The ports: open and close them, and end their sessions in order."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IReactorTCP, IReactorTime
+from twisted.internet.protocol import ServerFactory
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from mailsvc.background import Background
+from mailsvc.config.settings import ListenerSettings
+from mailsvc.errors import CommandError, NotFound, StartError
+from mailsvc.interfaces import ISwitchboard
+from mailsvc.model.listener import ListenerState
+
+BACKLOG = 1024
+"""Connections that the kernel keeps for us while we are busy."""
+
+
+class MailFactory(Protocol):
+    """What a listener needs of a factory of ours."""
+
+    background: Background
+    sessions: set[Any]
+
+    def interrupt(self) -> None:
+        """End its sessions as soon as what they have under way is answered."""
+
+
+@dataclass
+class _Listener:
+    """One port and the sessions that came through it."""
+
+    name: str
+    settings: ListenerSettings
+    factory: MailFactory
+    port: IListeningPort | None = None
+    number: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.number = self.settings.port
+
+    def state(self) -> ListenerState:
+        return ListenerState(
+            name=self.name,
+            kind=self.settings.kind.value,
+            service=self.settings.kind.service,
+            address=self.settings.address,
+            port=self.number,
+            running=self.port is not None,
+            sessions=len(self.factory.sessions),
+        )
+
+
+@implementer(ISwitchboard)
+class Listeners:
+    """
+    All ports of the service.
+
+    Args:
+        reactor: Opens them.
+        settings: By name.
+        factories: By name; what answers there.
+        patience: Seconds that sessions get to end.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        settings: Mapping[str, ListenerSettings],
+        factories: Mapping[str, MailFactory],
+        patience: float,
+    ) -> None:
+        self._tcp: IReactorTCP = reactor
+        self._clock: IReactorTime = reactor
+        self._patience = patience
+        self._listeners = [_Listener(name, one, factories[name]) for name, one in settings.items()]
+
+    def open_all(self) -> None:
+        """
+        Open every port; before privileges are dropped and before the reactor runs.
+
+        Raises:
+            StartError: One of them cannot be opened; the text says why.
+        """
+        for listener in self._listeners:
+            try:
+                self._open(listener)
+            except CommandError as error:
+                raise StartError(str(error)) from None
+
+    def listeners(self) -> Sequence[ListenerState]:
+        """Tell the state of every listener."""
+        return [listener.state() for listener in self._listeners]
+
+    async def start(self, service: str) -> None:
+        """Open the listeners of a service."""
+        for listener in self._of(service):
+            self._open(listener)
+
+    async def stop(self, service: str) -> None:
+        """Close the listeners of a service and end its sessions."""
+        await self._close(self._of(service))
+
+    async def close_all(self) -> None:
+        """Close every port and end every session, in order."""
+        await self._close(self._listeners)
+
+    def _of(self, service: str) -> list[_Listener]:
+        found = [one for one in self._listeners if one.settings.kind.service == service]
+        if not found:
+            raise NotFound(f"config.yaml has no listener for {service}; there are smtp and pop3")
+        return found
+
+    def _open(self, listener: _Listener) -> None:
+        if listener.port is not None:
+            return
+        place = f"{listener.settings.address} port {listener.number}"
+        try:
+            listener.port = self._tcp.listenTCP(
+                listener.number,
+                _as_factory(listener.factory),
+                BACKLOG,
+                listener.settings.address,
+            )
+        except CannotListenError as error:
+            reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
+            raise CommandError(
+                f"{place} cannot be opened for {listener.name}: {reason}; "
+                f"end the program that has it, or change listeners.{listener.name} in config.yaml"
+            ) from None
+        listener.number = listener.port.getHost().port  # type: ignore[attr-defined]  # a TCP port
+        self._log.info(
+            "{name} listens on {address} port {port}",
+            name=listener.name,
+            address=listener.settings.address,
+            port=listener.number,
+        )
+
+    async def _close(self, listeners: Sequence[_Listener]) -> None:
+        for listener in listeners:
+            port, listener.port = listener.port, None
+            if port is not None:
+                closing = port.stopListening()
+                if closing is not None:
+                    await closing
+        for listener in listeners:
+            listener.factory.interrupt()
+        for listener in listeners:
+            await self._wait_for(listener)
+
+    async def _wait_for(self, listener: _Listener) -> None:
+        """Wait until the conversations have ended; in the end, cancel what is left."""
+        ended = Deferred.fromCoroutine(listener.factory.background.drain())
+        late = self._clock.callLater(self._patience, listener.factory.background.cancel)
+        try:
+            await ended
+        finally:
+            if late.active():
+                late.cancel()
+
+
+def _as_factory(factory: MailFactory) -> ServerFactory:
+    """Say to the type checker what every factory of ours is."""
+    assert isinstance(factory, ServerFactory)  # noqa: S101 - says what is true by construction
+    return factory

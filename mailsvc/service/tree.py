@@ -1,0 +1,172 @@
+"""Put the parts together, start them in order, and stop them without losing anything."""
+
+import secrets
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from twisted.application.service import MultiService
+from twisted.cred.portal import Portal
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.mail.smtp import IMessageDelivery
+from zope.interface import Interface
+
+from mailsvc.auth.checkers import AccountChecker
+from mailsvc.auth.passwords import Passwords
+from mailsvc.auth.realm import Door, MailRealm
+from mailsvc.config.settings import Kind, Settings
+from mailsvc.delivery.intake import Intake
+from mailsvc.model.account import Account, Scope
+from mailsvc.model.ids import IdSource
+from mailsvc.service.chain import build_chain
+from mailsvc.service.first_run import set_up, show
+from mailsvc.service.listeners import Listeners, MailFactory
+from mailsvc.service.logs import LogFiles
+from mailsvc.service.state_folder import StateFolder
+from mailsvc.service.upkeep import Upkeep
+from mailsvc.smtp.avatar import Submission
+from mailsvc.smtp.protocol import SmtpFactory
+from mailsvc.smtp.session import SmtpHouse
+from mailsvc.spool import SpoolRoom
+from mailsvc.store import nodes
+from mailsvc.store.database import Database
+from mailsvc.store.directory import Directory
+from mailsvc.store.engine import open_engines
+from mailsvc.store.maildrop import Maildrops, drop_leases
+from mailsvc.store.schema import prepare, transact
+from mailsvc.store.settings import read_settings
+
+
+class MailService(MultiService):
+    """
+    The whole service.
+
+    Making it touches nothing: twistd does that as root. Ports are opened with privileges;
+    files and the database only after they were dropped.
+
+    Args:
+        settings: All of config.yaml.
+        reactor: Twisted's.
+
+    Raises:
+        ConfigError: A setting cannot be used.
+    """
+
+    _log = Logger()
+
+    def __init__(self, settings: Settings, reactor: Any) -> None:
+        super().__init__()
+        self._settings = settings
+        self._ids = IdSource()
+        self._node = (0, secrets.randbits(62))
+        self._hostname = settings.hostname or socket.getfqdn()
+        self._engines = open_engines(
+            settings.database_url, settings.database.readers, settings.database.writers
+        )
+        self._folder = StateFolder(settings.state, settings.database_url)
+        self._logs = LogFiles(settings.log_folder, settings.log)
+        self._database = Database(self._engines, settings.database, reactor, self._ids)
+        self._directory = Directory(self._database, reactor)
+        self._passwords = Passwords(reactor, reactor, settings.login)
+        self._room = SpoolRoom(settings.state, settings.spool)
+        self._intake = Intake(self._database, build_chain(settings.filters), self._hostname)
+        self._upkeep = Upkeep(self._database, reactor, lambda: self._node)
+        self._maildrops = Maildrops(self._database)
+        self._portal = self._make_portal(reactor)
+        self._listeners = Listeners(
+            reactor,
+            settings.listeners,
+            {name: self._factory(one.kind, reactor) for name, one in settings.listeners.items()},
+            settings.limits.stop_timeout,
+        )
+        self._upkeep.setServiceParent(self)
+
+    def privilegedStartService(self) -> None:
+        """Open the ports; nothing is accepted before the reactor runs."""
+        self._listeners.open_all()
+        super().privilegedStartService()
+
+    def startService(self) -> None:
+        """
+        Open the database and start the threads.
+
+        Raises:
+            StartError: It cannot start here and now; the text says what to do.
+        """
+        settings, engines = self._settings, self._engines
+        self._folder.open()
+        prepare(engines)
+        number = transact(engines, nodes.join, self._hostname, self._node[1])
+        self._node = (number, self._node[1])
+        self._ids.join(number)
+        if engines.sqlite:
+            transact(engines, drop_leases)
+        passwords = set_up(engines, self._ids, settings.first_run)
+        switches = transact(engines, read_settings)
+        self._logs.start()
+        self._database.start()
+        self._passwords.start()
+        super().startService()
+        self._close_switched_off(switches)
+        if passwords:
+            show(passwords, settings, self._port_of)
+
+    def stopService(self) -> "Deferred[None]":
+        """Send the clients away, answer what is under way, commit it, and end."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        await self._listeners.close_all()
+        await super().stopService()
+        self._passwords.stop()
+        self._database.stop()
+        self._leave_node()
+        self._engines.close()
+        self._logs.stop()
+        self._folder.close()
+
+    def _leave_node(self) -> None:
+        try:
+            transact(self._engines, nodes.leave, *self._node)
+        except Exception as error:  # noqa: BLE001 - it is given away after a minute anyway
+            self._log.warn("the node's number was not given back: {error}", error=str(error))
+
+    def _close_switched_off(self, switches: dict[str, Any]) -> None:
+        """Stop the services that an administrator has stopped before."""
+        for service in {one.kind.service for one in self._settings.listeners.values()}:
+            if switches.get(f"service.{service}.running") is False:
+                _ = Deferred.fromCoroutine(self._listeners.stop(service))
+
+    def _port_of(self, kind: str) -> int | None:
+        ports = (one.port for one in self._listeners.listeners() if one.kind == kind)
+        return next(ports, None)
+
+    def _make_portal(self, reactor: Any) -> Portal:
+        doors: dict[type[Interface], Door] = {
+            IMessageDelivery: Door(Scope.SMTP, self._receive_sender),
+        }
+        checker = AccountChecker(self._directory, self._passwords)
+        return Portal(MailRealm(self._directory, doors), (checker,))
+
+    async def _receive_sender(self, account: Account) -> tuple[Submission, Callable[[], None]]:
+        self._upkeep.logged_in(account)
+        return Submission(account, self._directory, self._intake, self._room), lambda: None
+
+    def _factory(self, kind: Kind, reactor: Any) -> MailFactory:
+        settings = self._settings
+        house = SmtpHouse(
+            kind=kind,
+            hostname=self._hostname,
+            settings=settings.smtp,
+            login=settings.login,
+            directory=self._directory,
+            intake=self._intake,
+            portal=self._portal,
+        )
+        return SmtpFactory(house, self._room, reactor, self._admit)
+
+    def _admit(self) -> bool:
+        """Whether one more connection may stay; it is counted already."""
+        open_now = sum(one.sessions for one in self._listeners.listeners())
+        return open_now <= self._settings.limits.connections

@@ -1,0 +1,84 @@
+"""What has to be done every few seconds: purge, note logins, give a sign of life."""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from mailsvc.model.account import Account
+from mailsvc.model.ids import AccountId
+from mailsvc.store.accounts import note_logins
+from mailsvc.store.database import Database
+from mailsvc.store.nodes import beat
+from mailsvc.store.removal import PURGE, purge_bodies
+
+EVERY = 5.0
+"""Seconds between two rounds."""
+
+
+class Upkeep(Service):
+    """
+    Keeps the database in order while the service runs.
+
+    Args:
+        database: What is kept.
+        clock: Tells when.
+        alive: Number and owner of this node.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, database: Database, clock: IReactorTime, alive: Callable[[], tuple[int, int]]
+    ) -> None:
+        self._database = database
+        self._alive = alive
+        self._logins: dict[AccountId, datetime] = {}
+        self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self.round()))
+        self._loop.clock = clock
+
+    def logged_in(self, account: Account) -> None:
+        """Note a login; written at the next round, many in one row each."""
+        self._logins[account.id] = datetime.now(UTC)
+
+    def startService(self) -> None:
+        """Start the rounds."""
+        super().startService()
+        _ = self._loop.start(EVERY, now=False)
+
+    def stopService(self) -> "Deferred[None]":
+        """Stop the rounds and do a last one, so that no login is forgotten."""
+        super().stopService()
+        if self._loop.running:
+            self._loop.stop()
+        return Deferred.fromCoroutine(self._try("noting the last logins", self._note_logins))
+
+    async def round(self) -> None:
+        """Do everything once; what fails is tried again in the next round."""
+        await self._try("noting logins", self._note_logins)
+        await self._try("a sign of life", self._beat)
+        await self._try("purging bodies", self._purge)
+
+    async def _try(self, name: str, work: Callable[[], Awaitable[Any]]) -> None:
+        try:
+            await work()
+        except Exception as error:  # noqa: BLE001 - the next round tries again
+            self._log.warn("{name} failed: {error}", name=name, error=str(error))
+
+    async def _note_logins(self) -> None:
+        logins, self._logins = self._logins, {}
+        if logins:
+            await self._database.write(note_logins, tuple(logins.items()))
+
+    async def _beat(self) -> None:
+        if not await self._database.write(beat, *self._alive()):
+            self._log.error("this node was silent for so long that its number was given away")
+
+    async def _purge(self) -> None:
+        while await self._database.write(purge_bodies) == PURGE:
+            pass
