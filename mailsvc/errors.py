@@ -126,3 +126,7 @@ class NotFound(CommandError):
 
 class AlreadyThere(CommandError):
     """What the command would make exists."""
+
+
+class NotReachable(OperatorError):
+    """The daemon is not running, or does not let us in; nothing was changed."""

@@ -6,8 +6,7 @@ them at once; a ``MailError`` may be told to a peer; every other exception is a 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from twisted.plugin import IPlugin
 from zope.interface import Attribute, Interface
@@ -145,8 +144,7 @@ class IMaildrops(Interface):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
+class Incoming(NamedTuple):
     """A message as a filter sees it: complete, not yet stored."""
 
     envelope: Envelope

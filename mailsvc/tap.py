@@ -9,6 +9,7 @@ from twisted.python import usage
 
 from mailsvc.config.load import load
 from mailsvc.errors import OperatorError
+from mailsvc.service.logs import NoTerminal, TerminalLog
 from mailsvc.service.tree import MailService
 
 Result = TypeVar("Result")
@@ -32,6 +33,14 @@ class Options(usage.Options):
         ["config", "c", "config.yaml", "The configuration; every key is explained in it."]
     ]
 
+    def postOptions(self) -> None:
+        """Log to the terminal in our way, unless twistd was told another one."""
+        twistd = self.parent
+        if twistd is None or any(twistd[option] for option in ("logger", "logfile", "syslog")):
+            return
+        observer = TerminalLog if twistd["nodaemon"] else NoTerminal
+        twistd["logger"] = f"{observer.__module__}.{observer.__name__}"
+
 
 class ToldService(MailService):
     """The service, telling the operator in one line why it does not start."""
@@ -45,7 +54,7 @@ class ToldService(MailService):
         _tell(super().startService)
 
 
-def makeService(options: Options) -> IService:  # noqa: N802 - twistd's name
+def makeService(options: Options) -> IService:
     """Read the configuration and put the service together; touches no file besides."""
     from twisted.internet import reactor  # noqa: TID251 - twistd has chosen it by now
 

@@ -177,10 +177,10 @@ class Administration:
     async def _start(self, service: str, by: str) -> None:
         """Open first: what cannot be opened is not remembered as running."""
         ran = any(one.running for one in self._switchboard.listeners() if one.service == service)
-        await self._switchboard.start(service)
         try:
+            await self._switchboard.start(service)
             await self._remember(service, by, running=True)
-        except MailError:
+        except (CommandError, MailError):
             if not ran:
                 await self._switchboard.stop(service)
             raise

@@ -62,9 +62,7 @@ async def user_list(
 ) -> dict[str, Any]:
     """List accounts, as many as fit."""
     del by
-    page = await administration.list_users(
-        after or "", LARGEST_PAGE if most is None else most
-    )
+    page = await administration.list_users(after or "", LARGEST_PAGE if most is None else most)
     return _fitting(page)
 
 
@@ -103,9 +101,7 @@ async def user_delete(administration: Administration, by: str, *, address: str) 
     return {"address": str(await administration.delete_user(address, by=by))}
 
 
-async def service_start(
-    administration: Administration, by: str, *, service: str
-) -> dict[str, Any]:
+async def service_start(administration: Administration, by: str, *, service: str) -> dict[str, Any]:
     """Open the listeners of a service."""
     await administration.set_service(service, running=True, by=by)
     return {}

@@ -41,22 +41,28 @@ class Fault(OperatorError):
     """A bug of ours: the log has it."""
 
 
-class ControlCommand(Command):
-    """What all commands have in common: their errors. Most specific ones are sent."""
+ERRORS: dict[type[Exception], bytes] = {
+    AlreadyThere: b"ALREADY_THERE",
+    CommandError: b"REFUSED",
+    Fault: b"FAULT",
+    Misunderstood: b"MISUNDERSTOOD",
+    NotFound: b"NOT_FOUND",
+    TookTooLong: b"TOOK_TOO_LONG",
+    Unavailable: b"UNAVAILABLE",
+}
+"""Every command may fail with them; the most specific one is told."""
+FATAL_ERRORS: dict[type[Exception], bytes] = {
+    Forbidden: b"FORBIDDEN",
+    WrongVersion: b"WRONG_VERSION",
+}
+"""Those that end the connection."""
 
-    errors = {  # noqa: RUF012 - AMP's metaclass reads it
-        AlreadyThere: b"ALREADY_THERE",
-        CommandError: b"REFUSED",
-        Fault: b"FAULT",
-        Misunderstood: b"MISUNDERSTOOD",
-        NotFound: b"NOT_FOUND",
-        TookTooLong: b"TOOK_TOO_LONG",
-        Unavailable: b"UNAVAILABLE",
-    }
-    fatalErrors = {  # noqa: N815, RUF012 - AMP's spelling
-        Forbidden: b"FORBIDDEN",
-        WrongVersion: b"WRONG_VERSION",
-    }
+
+class ControlCommand(Command):
+    """What all commands have in common."""
+
+    errors = ERRORS
+    fatalErrors = FATAL_ERRORS
 
 
 class Hello(ControlCommand):

@@ -9,6 +9,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols.amp import AMP, ASK, COMMAND, AmpBox, Command, RemoteAmpError
 from twisted.python.failure import Failure
@@ -17,9 +18,10 @@ from mailsvc.admin.administration import Administration
 from mailsvc.background import Background
 from mailsvc.control.answers import ANSWERS
 from mailsvc.control.commands import (
+    ERRORS,
+    FATAL_ERRORS,
     FEATURES,
     VERSION,
-    ControlCommand,
     Fault,
     Forbidden,
     Hello,
@@ -54,7 +56,9 @@ def peer_uid(transport: Any) -> int | None:
     return int(layout.unpack(found)[1])
 
 
-_COMMANDS = {command.commandName: command for command in (Hello, *ANSWERS)}
+_KINDS: tuple[type[Command], ...] = (Hello, *ANSWERS)
+_COMMANDS = {command.commandName: command for command in _KINDS}
+_ERRORS = {**ERRORS, **FATAL_ERRORS}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +110,7 @@ class ControlConnection(AMP):
         self._uid = self._house.peer_uid(self.transport)
         self._deadline = self._house.clock.callLater(HELLO_LIMIT, self.close)
 
-    def connectionLost(self, reason: Failure) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Forget it; commands under way go on."""
         self._closed = self.paused = True
         self._house.connections.discard(self)
@@ -126,7 +130,7 @@ class ControlConnection(AMP):
 
     def proto_value(self, string: bytes) -> str:
         """Take one value of a box; AMP would take them without end."""
-        if len(self._currentBox) >= MOST_KEYS:
+        if len(self._currentBox or ()) >= MOST_KEYS:
             self._log.info("a control connection sent a box without end; closed")
             self.close()
         state: str = super().proto_value(string)
@@ -154,9 +158,7 @@ class ControlConnection(AMP):
         self._house.background.start(self._answer(command, box, answer), "control command")
         return answer.addTimeout(COMMAND_LIMIT, self._house.clock, _took_too_long)
 
-    async def _answer(
-        self, command: type[Command], box: AmpBox, answer: Deferred[AmpBox]
-    ) -> None:
+    async def _answer(self, command: type[Command], box: AmpBox, answer: Deferred[AmpBox]) -> None:
         try:
             answer.callback(await self._perform(command, box))
         except Exception as error:  # noqa: BLE001 - told to the client, or logged there
@@ -206,27 +208,28 @@ class ControlConnection(AMP):
         """Say an error as AMP does, by its most specific declared kind."""
         if isinstance(error, MailError):
             error = Unavailable(str(error))
-        known = ControlCommand.allErrors
-        kind = next((kind for kind in type(error).__mro__ if kind in known), None)
+        kind = next((kind for kind in type(error).__mro__ if kind in _ERRORS), None)
         if kind is None:
             self._log.failure("a control command failed", failure=Failure(error))
             kind, error = Fault, Fault("the daemon failed at this command; its log says why")
         text = str(error)[:_LONGEST_TEXT]
-        return RemoteAmpError(known[kind], text, fatal=kind in ControlCommand.fatalErrors)
+        return RemoteAmpError(_ERRORS[kind], text, fatal=kind in FATAL_ERRORS)
 
 
 def _read(command: type[Command], box: AmpBox, connection: AMP) -> dict[str, Any]:
     """Read the arguments of a command; AMP alone would close the connection."""
     try:
         found: dict[str, Any] = command.parseArguments(box, connection)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - each type of argument has errors of its own
         name = command.commandName.decode()
-        raise Misunderstood(f"the arguments of {name} cannot be read: {error!r}") from None
+        raise Misunderstood(
+            f"the arguments of {name} cannot be read ({type(error).__name__}): "
+            "use the mailctl that was installed with the daemon"
+        ) from None
     return found
 
 
 def _took_too_long(result: object, seconds: float) -> Failure:
     del result
-    code = ControlCommand.allErrors[TookTooLong]
     text = f"no answer within {seconds:.0f} seconds; the command may still be done: look again"
-    return Failure(RemoteAmpError(code, text))
+    return Failure(RemoteAmpError(ERRORS[TookTooLong], text))

@@ -1,21 +1,15 @@
 """The daemon's control socket: opened so that only its user and root get in."""
 
-import contextlib
 import os
 import socket
 import stat
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import (
-    IAddress,
-    IListeningPort,
-    IReactorTime,
-    IReactorUNIX,
-)
+from twisted.internet.interfaces import IAddress, IListeningPort, IReactorTime, IReactorUNIX
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
@@ -26,10 +20,6 @@ from mailsvc.errors import StartError
 MOST_CONNECTIONS = 64
 STOP_LIMIT = 10.0
 """Seconds that commands under way get to end when the daemon stops."""
-
-
-class ControlReactor(IReactorUNIX, IReactorTime, Protocol):
-    """What the control channel needs of a reactor."""
 
 
 class ControlFactory(Factory):
@@ -50,7 +40,9 @@ class ControlFactory(Factory):
         """Take a connection; None, which closes it, when there are too many."""
         del addr
         if len(self._house.connections) >= MOST_CONNECTIONS:
-            self._log.warn("{most} control connections are open; refused one more", most=MOST_CONNECTIONS)
+            self._log.warn(
+                "{most} control connections are open; refused one more", most=MOST_CONNECTIONS
+            )
             return None
         return ControlConnection(self._house)
 
@@ -69,11 +61,10 @@ class ControlService(Service):
 
     _log = Logger()
 
-    def __init__(
-        self, administration: Administration, path: Path, reactor: ControlReactor
-    ) -> None:
+    def __init__(self, administration: Administration, path: Path, reactor: Any) -> None:
         self._path = path
-        self._reactor = reactor
+        self._unix: IReactorUNIX = reactor
+        self._clock: IReactorTime = reactor
         self._house = House(administration=administration, clock=reactor)
         self._port: IListeningPort | None = None
 
@@ -88,7 +79,7 @@ class ControlService(Service):
         # Between bind and chmod the socket would be open to all.
         before = os.umask(0o177)
         try:
-            self._port = self._reactor.listenUNIX(
+            self._port = self._unix.listenUNIX(
                 os.fspath(self._path), ControlFactory(self._house), mode=0o600
             )
         except CannotListenError as error:
@@ -108,14 +99,61 @@ class ControlService(Service):
     async def _stop(self) -> None:
         port, self._port = self._port, None
         if port is not None:
-            # The file may be gone: somebody emptied the state folder.
-            with contextlib.suppress(FileNotFoundError):
-                await _as_deferred(port.stopListening())
-        drained = Deferred.fromCoroutine(self._house.background.drain())
-        try:
-            await drained.addTimeout(STOP_LIMIT, self._reactor)
-        except TimeoutError:
-            self._log.warn("control commands were still running at the stop; cut off")
-            self._house.background.cancel()
+            await self._shut(port)
+        late = self._clock.callLater(STOP_LIMIT, self._house.background.cancel)
+        await self._house.background.drain()
+        if late.active():
+            late.cancel()
         for connection in tuple(self._house.connections):
             connection.close()
+
+    async def _shut(self, port: IListeningPort) -> None:
+        try:
+            closing = port.stopListening()
+            if closing is not None:
+                await closing
+        except FileNotFoundError:
+            self._log.warn("{path}: somebody removed the control socket", path=str(self._path))
+
+
+def remove_stale(path: Path) -> None:
+    """
+    Remove a socket that a killed daemon has left.
+
+    Raises:
+        StartError: It is no socket, or somebody answers there.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StartError(f"{path}: the control socket cannot be looked at: {error}") from None
+    if not stat.S_ISSOCK(mode):
+        raise StartError(
+            f"{path}: this is no socket; move it away, or set control.socket in config.yaml"
+        )
+    if _answers(path):
+        raise StartError(
+            f"{path}: another mailsvc answers on this control socket; "
+            "stop it first, or set control.socket in config.yaml"
+        )
+    path.unlink(missing_ok=True)
+
+
+def _answers(path: Path) -> bool:
+    """Whether a daemon listens there; one whose queue is full does, too."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(os.fspath(path))
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+    return True
+
+
+def _reason(error: CannotListenError) -> str:
+    cause = error.socketError
+    return getattr(cause, "strerror", None) or str(cause)

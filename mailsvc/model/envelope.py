@@ -1,9 +1,9 @@
 """What a client told us about a message before it sent the message."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from ipaddress import ip_address
+from typing import NamedTuple
 
 from mailsvc.model.account import Account
 from mailsvc.model.address import Address
@@ -16,8 +16,7 @@ class Body(StrEnum):
     EIGHTBIT = "8BITMIME"
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
+class Client(NamedTuple):
     """
     Who is at the other end of a connection.
 
@@ -43,8 +42,7 @@ class Client:
             return False
 
 
-@dataclass(frozen=True, slots=True)
-class Recipient:
+class Recipient(NamedTuple):
     """
     One accepted RCPT.
 
@@ -57,8 +55,7 @@ class Recipient:
     account: Account
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """
     All that is known of a message besides its content; RFC 5321 section 2.3.1.
 

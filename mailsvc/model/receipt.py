@@ -1,12 +1,11 @@
 """What became of a message that was handed in."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mailsvc.model.ids import MessageId
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """
     Proof that a message is stored: its transaction is committed.
 

@@ -15,7 +15,7 @@ from mailsvc.pop3.replies import (
     ok_lines,
     refusal,
 )
-from mailsvc.pop3.session import Session
+from mailsvc.pop3.session import Session, shown
 
 _CAPABILITIES = (
     b"TOP\r\n",
@@ -63,7 +63,7 @@ async def quit_(session: Session, argument: bytes) -> Reply:
 def _refuse(session: Session, name: bytes, error: Unauthorized) -> Reply:
     _log.info(
         "refused login of {user!r} from {client}: {error}",
-        user=name,
+        user=shown(name),
         client=session.client.ip,
         error=str(error) or type(error).__name__,
     )

@@ -5,8 +5,8 @@ from typing import Any, ClassVar, cast
 
 from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime, ISSLTransport, ITCPTransport
-from twisted.internet.protocol import ServerFactory
+from twisted.internet.interfaces import IAddress, IReactorTime, ISSLTransport
+from twisted.internet.protocol import ServerFactory, connectionDone
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.mail import pop3
@@ -15,11 +15,19 @@ from zope.interface import implementer
 
 from mailsvc.background import Background
 from mailsvc.config.settings import LogLevel, Settings
-from mailsvc.model.envelope import Client
 from mailsvc.pop3.replies import GREETING, TOO_MANY_CONNECTIONS, Reply
 from mailsvc.pop3.session import Session
 from mailsvc.pop3.table import answer, answer_bad
-from mailsvc.wire.dialogue import BadLine, Dialogue, HungUp, Stopping, TimedOut, Transport
+from mailsvc.wire.dialogue import (
+    BadLine,
+    Dialogue,
+    HungUp,
+    Stopping,
+    TcpTransport,
+    TimedOut,
+    client_of,
+    set_no_delay,
+)
 
 LONGEST_LINE = 255
 """Octets, CRLF included; RFC 2449 section 4."""
@@ -37,44 +45,42 @@ class Pop3Protocol(pop3.POP3):
     command queue, time-out and replies are all replaced.
     """
 
-    factory: "Pop3Factory"
+    factory: "Pop3Factory"  # type: ignore[assignment]  # POP3 says None
     _dialogue: Dialogue
     _log = Logger()
 
     def connectionMade(self) -> None:
         """Greet, or turn away when there are too many."""
-        transport: Any = self.transport
-        if ITCPTransport.providedBy(transport):
-            transport.setTcpNoDelay(True)
-        self._dialogue = Dialogue(cast("Transport", transport), self.factory.clock, LONGEST_LINE)
-        if not self.factory.admits():
+        factory, transport = self.factory, cast("TcpTransport", self.transport)
+        set_no_delay(transport)
+        self._dialogue = Dialogue(transport, factory.clock, LONGEST_LINE)
+        factory.sessions.add(self)
+        if factory.admit():
+            session = self._new_session(transport)
+            factory.background.start(self._converse(session), "POP3 conversation")
+        else:
             self._dialogue.write(TOO_MANY_CONNECTIONS.octets)
             self._dialogue.close()
-            return
-        self.factory.sessions.add(self)
-        self.factory.background.start(self._converse(self._new_session()), "POP3 session")
 
     def dataReceived(self, data: bytes) -> None:
         """Take what the client sent."""
         self._dialogue.received(data)
 
-    def connectionLost(self, reason: Failure = pop3.connectionDone) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Let the conversation hear of it."""
         del reason
+        self.factory.sessions.discard(self)
         self._dialogue.lost()
-        self.factory.forget(self)
 
     def interrupt(self) -> None:
         """End the session as soon as it waits for its client; nothing is removed."""
         self._dialogue.interrupt()
 
-    def _new_session(self) -> Session:
-        transport: Any = self.transport
-        peer = transport.getPeer()
+    def _new_session(self, transport: TcpTransport) -> Session:
         return Session(
             self.factory.portal,
             self.factory.settings,
-            Client(getattr(peer, "host", ""), getattr(peer, "port", 0)),
+            client_of(transport.getPeer()),
             secure=ISSLTransport.providedBy(transport),
             end=self.interrupt,
         )
@@ -160,29 +166,28 @@ class Pop3Protocol(pop3.POP3):
 
 
 @implementer(pop3.IServerFactory)
-class Pop3Factory(ServerFactory):
+class Pop3Factory(ServerFactory[Pop3Protocol]):
     """
     Makes a protocol for each connection of one or more POP3 listeners.
 
     Wiring::
 
-        background = Background()  # POP3's own: ``stop`` waits for all that runs in it
+        background = Background()  # POP3's own, drained before the database stops
         door = MaildropDoor(Maildrops(database), reactor, background, settings.pop3.lease)
         realm = MailRealm(directory, {pop3.IMailbox: Door(Scope.POP3, door.receive)})
         portal = Portal(realm, [AccountChecker(directory, passwords)])
-        factory = Pop3Factory(portal, settings, reactor, background, room)
+        factory = Pop3Factory(portal, settings, reactor, background, admit)
 
-    To stop: close the ports, then await ``stop``, then stop the database.
+    To stop: close the ports, ``interrupt``, drain *background*, stop the database.
 
     Args:
         portal: Where users log in; its avatar for ``pop3.IMailbox`` is a ``Maildrop``.
         settings: Sections ``pop3``, ``login`` and ``log``.
         clock: For time-outs.
-        background: Runs the sessions.
-        room: Whether one more connection may come in; None: always.
+        background: Runs the conversations.
+        admit: Asked for each new connection; False: there are too many.
     """
 
-    protocol = Pop3Protocol
     noisy = False
     challengers: ClassVar[dict[bytes, Any]] = {}
     """SASL mechanisms, for ``pop3.IServerFactory``: none yet."""
@@ -193,7 +198,7 @@ class Pop3Factory(ServerFactory):
         settings: Settings,
         clock: IReactorTime,
         background: Background,
-        room: Callable[[], bool] | None = None,
+        admit: Callable[[], bool] = lambda: True,
     ) -> None:
         self.portal = portal
         self.settings = settings
@@ -202,41 +207,19 @@ class Pop3Factory(ServerFactory):
         self.sessions: set[Pop3Protocol] = set()
         """The connections that are open."""
         self.logs_commands = settings.log.level is LogLevel.DEBUG
-        self._room = room
-        self._stopping = False
-        self._emptied: list[Deferred[None]] = []
+        self.admit = admit
 
-    def startFactory(self) -> None:
-        """Welcome clients, also after a stop."""
-        self._stopping = False
+    def buildProtocol(self, addr: IAddress | None) -> Pop3Protocol:
+        """Make what talks to one client."""
+        del addr
+        protocol = Pop3Protocol()
+        protocol.factory = self
+        return protocol
 
-    def admits(self) -> bool:
-        """Whether one more connection may come in."""
-        return not self._stopping and (self._room is None or self._room())
-
-    def forget(self, session: Pop3Protocol) -> None:
-        """Note that a connection is closed."""
-        self.sessions.discard(session)
-        if not self.sessions:
-            emptied, self._emptied = self._emptied, []
-            for deferred in emptied:
-                deferred.callback(None)
-
-    async def stop(self) -> None:
-        """
-        End all sessions and wait for that; nothing is removed but by a QUIT that was heard.
-
-        Returns:
-            When every maildrop is released and every connection closed.
-        """
-        self._stopping = True
+    def interrupt(self) -> None:
+        """End all sessions as soon as their clients are waited for; nothing is removed."""
         for session in tuple(self.sessions):
             session.interrupt()
-        await self.background.drain()
-        if self.sessions:
-            emptied: Deferred[None] = Deferred()
-            self._emptied.append(emptied)
-            await emptied
 
     # pop3.IServerFactory; RFC 2449 section 6
 

@@ -1,6 +1,7 @@
 """The state of one POP3 connection; it knows no socket."""
 
 from collections.abc import Callable
+from typing import cast
 
 from twisted.cred.credentials import UsernamePassword
 from twisted.cred.portal import Portal
@@ -10,6 +11,11 @@ from twisted.mail import pop3
 from mailsvc.config.settings import Settings, WithoutTls
 from mailsvc.model.envelope import Client
 from mailsvc.pop3.maildrop import Maildrop
+
+
+def shown(user: bytes) -> str:
+    """Write a name, whatever its octets are, for the log."""
+    return user.decode("utf-8", "backslashreplace")
 
 
 class Session:
@@ -60,8 +66,8 @@ class Session:
         self.secure = secure
         self.waiting_user: bytes | None = None
         """Who said USER and has not yet said PASS."""
-        self.user: bytes | None = None
-        """Who has logged in, as the client wrote it."""
+        self.user: str | None = None
+        """Who has logged in, as the client wrote it; for the log."""
         self.open_maildrop: Maildrop | None = None
         """None in the AUTHORIZATION state, the user's in the TRANSACTION state."""
         self.maildrop_lost = False
@@ -101,10 +107,10 @@ class Session:
         """
         credentials = UsernamePassword(user, password)
         _, maildrop, leave = await self._portal.login(credentials, self.client, pop3.IMailbox)
-        self.open_maildrop, self._leave = maildrop, leave
-        maildrop.held.on_lost = self._lose_maildrop
-        self.user = user
-        self._log.info("login of {user!r} from {client}", user=user, client=self.client.ip)
+        self.open_maildrop, self._leave = cast("Maildrop", maildrop), leave
+        self.open_maildrop.held.on_lost = self._lose_maildrop
+        self.user = shown(user)
+        self._log.info("login of {user!r} from {client}", user=self.user, client=self.client.ip)
 
     def leave(self) -> None:
         """Let the maildrop go, without removing anything; harmless the second time."""

@@ -22,7 +22,7 @@ from mailsvc.pop3.replies import (
     Reply,
     refusal,
 )
-from mailsvc.pop3.session import Session
+from mailsvc.pop3.session import Session, shown
 from mailsvc.wire.dialogue import BadLine, LineTooLong
 
 Answer = Callable[[Session, bytes], Awaitable[Reply]]
@@ -121,16 +121,16 @@ async def _perform(session: Session, verb: bytes, perform: Answer, argument: byt
     except MessageGone:
         return NO_SUCH_MESSAGE
     except MailError as error:
-        _log.warn(
-            "{verb!r} of {user!r} from {client} failed: {error}",
-            verb=verb,
-            user=session.user or session.waiting_user,
+        _log.info(
+            "{verb} of {user!r} from {client} failed: {error}",
+            verb=verb.decode("ascii"),
+            user=session.user or shown(session.waiting_user or b""),
             client=session.client.ip,
             error=error,
         )
         return refusal(error)
     except Exception:  # noqa: BLE001 - logged and answered
-        _log.failure("{verb!r} failed", verb=verb)
+        _log.failure("{verb} failed", verb=verb.decode("ascii"))
         return FAULT
 
 

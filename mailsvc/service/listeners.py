@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort, IReactorTCP, IReactorTime
+from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -16,6 +16,7 @@ from mailsvc.config.settings import ListenerSettings
 from mailsvc.errors import CommandError, NotFound, StartError
 from mailsvc.interfaces import ISwitchboard
 from mailsvc.model.listener import ListenerState
+from mailsvc.wire.prompt import PromptPort
 
 BACKLOG = 1024
 """Connections that the kernel keeps for us while we are busy."""
@@ -77,8 +78,7 @@ class Listeners:
         factories: Mapping[str, MailFactory],
         patience: float,
     ) -> None:
-        self._tcp: IReactorTCP = reactor
-        self._clock: IReactorTime = reactor
+        self._reactor = reactor
         self._patience = patience
         self._listeners = [_Listener(name, one, factories[name]) for name, one in settings.items()]
 
@@ -123,19 +123,22 @@ class Listeners:
             return
         place = f"{listener.settings.address} port {listener.number}"
         try:
-            listener.port = self._tcp.listenTCP(
+            port = PromptPort(
                 listener.number,
                 _as_factory(listener.factory),
                 BACKLOG,
                 listener.settings.address,
+                self._reactor,
             )
+            port.startListening()
         except CannotListenError as error:
             reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
             raise CommandError(
                 f"{place} cannot be opened for {listener.name}: {reason}; "
                 f"end the program that has it, or change listeners.{listener.name} in config.yaml"
             ) from None
-        listener.number = listener.port.getHost().port  # type: ignore[attr-defined]  # a TCP port
+        listener.port = port
+        listener.number = port.getHost().port
         self._log.info(
             "{name} listens on {address} port {port}",
             name=listener.name,
@@ -158,7 +161,7 @@ class Listeners:
     async def _wait_for(self, listener: _Listener) -> None:
         """Wait until the conversations have ended; in the end, cancel what is left."""
         ended = Deferred.fromCoroutine(listener.factory.background.drain())
-        late = self._clock.callLater(self._patience, listener.factory.background.cancel)
+        late = self._reactor.callLater(self._patience, listener.factory.background.cancel)
         try:
             await ended
         finally:

@@ -1,20 +1,13 @@
-"""Log files: JSON lines, one file per part of the service, rotated by size."""
+"""Logs: JSON lines in files, one file per part of the service; readable lines on a terminal."""
 
 import json
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from twisted.logger import (
-    FilteringLogObserver,
-    ILogObserver,
-    LogEvent,
-    LogLevel,
-    LogLevelFilterPredicate,
-    formatEvent,
-    globalLogPublisher,
-)
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.python.logfile import LogFile
 from zope.interface import implementer
 
@@ -32,7 +25,14 @@ FILES = {
 }
 """Which file a part of the code writes to; everything else goes to ``service``."""
 
-_OWN_KEYS = frozenset({"isError", "message", "time", "system", "format"})
+_NOT_FIELDS = frozenset({"isError", "message", "time", "system", "format"})
+"""Keys that Twisted puts into events for its older log."""
+
+
+def levels_from(lowest: str) -> frozenset[object]:
+    """Give the levels that are at least as important as the one named."""
+    least = LogLevel.lookupByName(lowest)
+    return frozenset(level for level in LogLevel.iterconstants() if level >= least)
 
 
 @implementer(ILogObserver)
@@ -49,8 +49,7 @@ class LogFiles:
         self._folder = folder
         self._settings = settings
         self._files: dict[str, LogFile] = {}
-        levels = LogLevelFilterPredicate(LogLevel.lookupByName(settings.level.value))
-        self._observer = FilteringLogObserver(self, (levels,))
+        self._levels = levels_from(settings.level.value)
 
     def start(self) -> None:
         """
@@ -74,25 +73,62 @@ class LogFiles:
                 f"{self._folder}: log files cannot be written here ({error.strerror}); "
                 "change log.folder or the owner of the folder"
             ) from None
-        globalLogPublisher.addObserver(self._observer)
+        globalLogPublisher.addObserver(self)
 
     def stop(self) -> None:
         """Close the files."""
-        globalLogPublisher.removeObserver(self._observer)
+        globalLogPublisher.removeObserver(self)
         for file in self._files.values():
             file.close()
         self._files.clear()
 
     def __call__(self, event: LogEvent) -> None:
         """Write one event; a full disk must not end a session, so it goes unsaid."""
-        room = ".".join(event.get("log_namespace", "").split(".")[:2])
-        file = self._files.get(FILES.get(room, "service"))
+        if event["log_level"] not in self._levels:
+            return
+        file = self._files.get(FILES.get(_part(event), "service"))
         if file is None:
             return
         try:
             file.write(to_line(event))
         except OSError:
             return
+
+
+@implementer(ILogObserver)
+class TerminalLog:
+    """
+    Writes events for people who watch the service in the foreground.
+
+    Args:
+        out: Where to; None: standard output.
+    """
+
+    def __init__(self, out: IO[str] | None = None) -> None:
+        self._out = out or sys.stdout
+        self._levels = levels_from("info")
+
+    def __call__(self, event: LogEvent) -> None:
+        """Write one event: time, level if it is not ``info``, part and text."""
+        if event["log_level"] not in self._levels:
+            return
+        moment = datetime.fromtimestamp(event["log_time"]).astimezone()
+        level = event["log_level"]
+        loud = "" if level is LogLevel.info else f"{level.name.upper()}: "
+        room = _part(event).removeprefix("mailsvc.")
+        self._out.write(f"{moment:%H:%M:%S} {room:8.8} {loud}{_text(event)}\n")
+        failure = event.get("log_failure")
+        if failure is not None:
+            self._out.write(failure.getTraceback())
+        self._out.flush()
+
+
+@implementer(ILogObserver)
+class NoTerminal:
+    """Stands in for the terminal of a daemon: its log is in the files."""
+
+    def __call__(self, event: LogEvent) -> None:
+        """Say nothing."""
 
 
 def to_line(event: Mapping[str, Any]) -> str:
@@ -102,16 +138,29 @@ def to_line(event: Mapping[str, Any]) -> str:
         "time": datetime.fromtimestamp(event["log_time"], UTC).isoformat(timespec="milliseconds"),
         "level": event["log_level"].name,
         "part": event.get("log_namespace", ""),
-        "text": formatEvent(dict(event)),
-        **{
-            key: value
-            for key, value in event.items()
-            if not key.startswith("log_") and key not in _OWN_KEYS
-        },
+        "text": _text(event),
+    }
+    told |= {
+        key: value
+        for key, value in event.items()
+        if not key.startswith("log_") and key not in _NOT_FIELDS
     }
     if failure is not None:
         told["traceback"] = failure.getTraceback()
     return json.dumps(told, ensure_ascii=False, default=_plain) + "\n"
+
+
+def _part(event: Mapping[str, Any]) -> str:
+    """Name the room that an event comes from: the first two names of its module."""
+    return ".".join(event.get("log_namespace", "").split(".", 2)[:2])
+
+
+def _text(event: Mapping[str, Any]) -> str:
+    """Format an event; ours are plain formats, which Python does ten times as fast."""
+    try:
+        return str(event["log_format"].format_map(event))
+    except (KeyError, ValueError, AttributeError, TypeError, IndexError):
+        return formatEvent(dict(event))
 
 
 def _plain(value: object) -> object:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mailsvc.errors import BadMailbox
 from mailsvc.model.address import Address, BadAddress, parse_address, parse_domain
@@ -17,8 +17,7 @@ class BadSyntax(ValueError):
     """The command is not written as it should be."""
 
 
-@dataclass(frozen=True, slots=True)
-class PathArgument:
+class PathArgument(NamedTuple):
     """
     The argument of MAIL or RCPT.
 

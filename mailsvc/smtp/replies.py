@@ -1,8 +1,7 @@
 """Replies, and the only place of SMTP that knows wire codes; RFC 5321 section 4.2, RFC 3463."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
-from functools import cached_property
 
 from mailsvc.errors import (
     BadMailbox,
@@ -40,9 +39,14 @@ class Reply:
     lines: tuple[str, ...]
     after: After = After.STAY
 
-    @cached_property
-    def wire(self) -> bytes:
-        """The octets, made once for a constant."""
+    wire: bytes = field(init=False, repr=False, compare=False)
+    """The octets; made once, for most replies are constants."""
+
+    def __post_init__(self) -> None:
+        """Make the octets."""
+        object.__setattr__(self, "wire", self._encode())
+
+    def _encode(self) -> bytes:
         prefix = "" if self.status is None else f"{self.status} "
         last = len(self.lines) - 1
         return "".join(

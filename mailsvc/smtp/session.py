@@ -13,12 +13,14 @@ from mailsvc.interfaces import IContent, IDirectory, IIntake
 from mailsvc.model.account import Account
 from mailsvc.model.address import Address
 from mailsvc.model.envelope import Body, Client, Envelope, Recipient
+from mailsvc.model.status import Status
 from mailsvc.policy.relay import may_log_in
 from mailsvc.smtp import replies
 from mailsvc.smtp.replies import Reply
 
 LONGEST_COMMAND = 2048
 """Octets with CRLF: 512 of RFC 5321 section 4.5.3.1.4 and room for extensions."""
+STORED = Status(2, 0, 0)
 LONGEST_AUTH = 12_288
 """Octets with CRLF; RFC 4954 section 4."""
 
@@ -135,7 +137,7 @@ class Session:
         self.forget_envelope()
         receipt = await self.house.intake.accept(envelope, content)
         self.messages += 1
-        return replies.reply(250, "2.0.0", f"OK, stored as {receipt.queue_id}")
+        return Reply(250, STORED, (f"OK, stored as {receipt.queue_id}",))
 
     def judge(self, reply: Reply) -> Reply:
         """Count refusals, and send a client away that has too many."""

@@ -1,14 +1,11 @@
 """What an administrator changes: each change and its row of the trail in one transaction."""
 
-from collections.abc import Iterable
-
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from mailsvc.model.address import Address
 from mailsvc.model.ids import AccountId, IdSource
 from mailsvc.store.accounts import NewAccount, add_account, delete_account, set_password
 from mailsvc.store.settings import write_setting
-from mailsvc.store.tables import setting
 from mailsvc.store.trail import note
 
 _EVENT = "control"
@@ -60,20 +57,7 @@ def remove_user(conn: Connection, ids: IdSource, address: Address, by: str) -> A
 def switch_service(
     conn: Connection, ids: IdSource, service: str, *, running: bool, by: str
 ) -> None:
-    """Remember whether a service shall run, also after the next start of the daemon."""
-    write_setting(conn, _switch(service), running, by)
+    """Remember whether a service shall run: the daemon reads it when it starts."""
+    write_setting(conn, f"service.{service}.running", running, by)
     did = "service start" if running else "service stop"
     note(conn, ids, _EVENT, detail={"by": by, "did": did, "service": service})
-
-
-def stopped_services(conn: Connection, services: Iterable[str]) -> frozenset[str]:
-    """Tell which of *services* an administrator has stopped."""
-    names = {_switch(service): service for service in services}
-    rows = conn.execute(
-        select(setting.c.name, setting.c.value).where(setting.c.name.in_(list(names)))
-    )
-    return frozenset(names[name] for name, running in rows if not running)
-
-
-def _switch(service: str) -> str:
-    return f"service.{service}.running"

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
@@ -27,8 +27,7 @@ class RecipientGone(MailError):
     text = "A recipient was removed meanwhile; please try again"
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """
     One folder that gets the message.
 
@@ -45,8 +44,7 @@ class Target:
     quota_messages: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """
     A message with all decisions taken.
 

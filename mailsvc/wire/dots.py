@@ -50,7 +50,8 @@ class DotReader:
             content.count(b"\n") != lines or content.count(b"\r") != lines or b"\0" in content
         ):
             self.clean = False
-        content = content.replace(b"\r\n.", b"\r\n")
+        if b"\r\n." in content:
+            content = content.replace(b"\r\n.", b"\r\n")
         if self._fresh:
             self._fresh = False
             return content[2:]

@@ -1,0 +1,1 @@
+"""``mailctl``: the administrator's command line."""

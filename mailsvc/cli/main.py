@@ -1,0 +1,97 @@
+"""The program ``mailctl``; errors become one line and an exit status, never a traceback."""
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mailsvc.cli.offline import check_config, database
+from mailsvc.cli.place import Doors, Place, examples
+from mailsvc.cli.services import service, status
+from mailsvc.cli.users import user
+from mailsvc.errors import NotReachable, OperatorError
+
+FAILED, NOT_REACHABLE = 1, 3
+"""Exit statuses; 2, for wrong usage, is Click's."""
+
+
+class _Failed(click.ClickException):
+    """Ends the program with a line of text for each mistake."""
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.exit_code = status  # type: ignore[misc]  # Click's own classes do so, too
+
+    def show(self, file: Any = None) -> None:
+        """Write to standard error, in the manner of every other tool."""
+        for line in self.message.splitlines():
+            click.echo(f"mailctl: {line}", file=file, err=file is None)
+
+
+class _Program(click.Group):
+    """All commands, and what becomes of their errors."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except NotReachable as error:
+            raise _Failed(str(error), NOT_REACHABLE) from None
+        except OperatorError as error:
+            raise _Failed(str(error), FAILED) from None
+        except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
+            raise
+        except Exception as error:  # noqa: BLE001 - nobody shall see a traceback
+            text = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise _Failed(f"this is a fault of mailctl, please report it: {text}", FAILED) from None
+
+
+@click.group(
+    cls=_Program,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples(
+        "mailctl status",
+        "mailctl user add alice --generate",
+        "mailctl -c /etc/mailsvc/config.yaml user list",
+        "mailctl service stop pop3",
+        "mailctl check-config",
+    ),
+)
+@click.option(
+    "-c",
+    "--config",
+    type=click.Path(path_type=Path),
+    default=Path("config.yaml"),
+    show_default=True,
+    envvar="MAILSVC_CONFIG",
+    show_envvar=True,
+    help="The daemon's configuration; it says where the control socket is.",
+)
+@click.option(
+    "--socket",
+    type=click.Path(path_type=Path),
+    help="The control socket itself; the configuration is not read then.",
+)
+@click.version_option(version("mailsvc"), prog_name="mailctl")
+@click.pass_context
+def program(ctx: click.Context, config: Path, socket: Path | None) -> None:
+    """
+    Look after a mailsvc.
+
+    "status", "user" and "service" talk to the running daemon through its control socket:
+    run them as the daemon's user or as root. "check-config" and "database" work without it.
+
+    Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 the daemon is not reachable.
+    """
+    doors = ctx.obj if isinstance(ctx.obj, Doors) else Doors()
+    ctx.obj = Place(config, socket, doors)
+
+
+for _command in (status, user, service, check_config, database):
+    program.add_command(_command)
+
+
+def main() -> None:
+    """Run ``mailctl``."""
+    program(prog_name="mailctl")
