@@ -1,21 +1,18 @@
 """Start, weigh and stop the daemons that a benchmark measures."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+
+from bench.errors import NotReady, Stuck
 
 _TICKS = os.sysconf("SC_CLK_TCK")
-
-
-class Stuck(Exception):
-    """A daemon did not start or stop, or did not finish its work, in time."""
 
 
 class Daemon:
@@ -65,7 +62,8 @@ class Daemon:
         end = time.monotonic() + seconds
         while not ready():
             if self._process.poll() is not None or time.monotonic() > end:
-                raise Stuck(f"{self.output} says:\n{self.output.read_text()[-2000:]}")
+                said = self.output.read_text()[-2000:]
+                raise Stuck(f"{self.output.stem} is stuck (--keep leaves its logs):\n{said}")
             time.sleep(0.05)
 
     def cpu_seconds(self) -> float:
@@ -97,37 +95,22 @@ class Daemon:
             raise Stuck(f"{late.cmd[0]} had to be killed") from late
 
 
-class Server(ABC):
-    """A mail server under test, private to one benchmark; a context manager that runs it."""
+def stop_when_terminated() -> None:
+    """Let SIGTERM end this process as Ctrl-C does: its daemons are stopped first."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
-    name: str
-    daemon: Daemon
 
-    @abstractmethod
-    def start(self) -> None:
-        """Start, and return when it takes connections."""
+def require(program: str) -> None:
+    """
+    Make sure that a peer can be run.
 
-    def stop(self) -> None:
-        """Stop every process."""
-        self.daemon.stop()
-
-    def cpu_seconds(self) -> float:
-        """Tell the CPU time that all its processes have used."""
-        return self.daemon.cpu_seconds()
-
-    def __enter__(self) -> Self:
-        """Start."""
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Stop."""
-        self.stop()
+    Raises:
+        NotReady: We are not root, or the program is not there.
+    """
+    if os.geteuid() != 0:
+        raise NotReady(f"{program} must be started by root")
+    if shutil.which(program) is None:
+        raise NotReady(f"{program} is not installed: run bench/install_peers.sh")
 
 
 def free_port() -> int:

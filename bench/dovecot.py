@@ -1,12 +1,12 @@
 """Run a private Dovecot 2.3: own configuration, passwords and Maildirs."""
 
 import os
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 from bench import maildir, messages
-from bench.daemon import Daemon, Server, free_port
+from bench.daemon import Daemon, free_port, require
+from bench.server import GivesMail
 
 PASSWORD = "open.sesame"  # noqa: S105 (of throw-away mailboxes)
 
@@ -48,6 +48,13 @@ service_count = 0
   process_min_avail = 2
   vsz_limit = 1G"""
 
+_REUSED_POP3 = """\
+service pop3 {
+  service_count = 256
+  process_min_avail = 4
+}
+"""
+
 _LMTP = """\
 service lmtp {{
   unix_listener {socket} {{
@@ -57,7 +64,7 @@ service lmtp {{
 """
 
 
-class Dovecot(Server):
+class Dovecot(GivesMail):
     """Dovecot with its default login processes: one for each connection."""
 
     name = "Dovecot"
@@ -70,15 +77,16 @@ class Dovecot(Server):
 
     def start(self) -> None:
         """Write the configuration and start."""
+        require("dovecot")
         if not self.folder.exists():
             self._configure()
-        command = [shutil.which("dovecot") or "/usr/sbin/dovecot", "-F"]
-        self.daemon = Daemon([*command, "-c", self.folder / "dovecot.conf"], self.folder)
-        self.await_start()
+        command: list[str | Path] = ["dovecot", "-F", "-c"]
+        self.daemon = Daemon([*command, self.folder / "dovecot.conf"], self.folder)
+        self.await_start(self.daemon)
 
-    def await_start(self) -> None:
+    def await_start(self, daemon: Daemon) -> None:
         """Wait until it takes connections."""
-        self.daemon.await_greeting(self.pop3_port)
+        daemon.await_greeting(self.pop3_port)
 
     def password(self, user: int) -> str:  # noqa: ARG002 (mailsvc's differ)
         """Tell the password of a user."""
@@ -131,6 +139,16 @@ class FastDovecot(Dovecot):
         return _FAST_LOGIN
 
 
+class ReusedDovecot(FastDovecot):
+    """Dovecot that also keeps its POP3 processes for many sessions, which is not its default."""
+
+    name = "Dovecot, all reused"
+
+    def service(self) -> str:
+        """Keep POP3 processes for many sessions."""
+        return super().service() + _REUSED_POP3
+
+
 class Lmtp(Dovecot):
     """Dovecot that takes mail in by LMTP, for a Postfix before it."""
 
@@ -145,6 +163,6 @@ class Lmtp(Dovecot):
         """Listen on a socket that Postfix may open."""
         return _LMTP.format(socket=self.socket)
 
-    def await_start(self) -> None:
+    def await_start(self, daemon: Daemon) -> None:
         """Wait for the socket."""
-        self.daemon.wait_for(self.socket.is_socket)
+        daemon.wait_for(self.socket.is_socket)

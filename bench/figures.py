@@ -1,5 +1,6 @@
 """What is measured, its medians, and the table that shows it."""
 
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 from statistics import median
@@ -42,18 +43,21 @@ def quantile(values: Sequence[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(share * len(values)))]
 
 
+_WIDTH = 140
+
+
 class Results:
     """
     The figures of all runs.
 
     Args:
-        console: Where progress and the table go.
         ours: Name of the server that the others are compared with.
         delivered: Whether deliveries are shown, and compared, beside the rate.
     """
 
-    def __init__(self, console: Console, ours: str, *, delivered: bool) -> None:
-        self._console = console
+    def __init__(self, ours: str, *, delivered: bool) -> None:
+        # A file is wide enough for the table; so should a terminal be.
+        self.console = Console(width=None if sys.stdout.isatty() else _WIDTH)
         self._ours = ours
         self._delivered = delivered
         self._runs: dict[str, dict[str, list[Figures]]] = {}
@@ -62,7 +66,7 @@ class Results:
         """Keep the figures of one run, and show that it is done."""
         self._runs.setdefault(scenario, {}).setdefault(server, []).append(figures)
         delivered = f", {figures.delivered:,.0f} delivered/s" if self._delivered else ""
-        self._console.print(f"{scenario}: {server}: {figures.rate:,.1f}/s{delivered}", style="dim")
+        self.console.print(f"{scenario}: {server}: {figures.rate:,.1f}/s{delivered}", style="dim")
 
     def show(self, title: str, rate: str) -> None:
         """Print the medians; *rate* is the name of the first figure."""
@@ -71,14 +75,14 @@ class Results:
         if not self._delivered:
             columns.remove("delivered/s")
         table = Table(title=title)
-        for column in columns:
-            table.add_column(column, justify="left" if column in columns[:2] else "right")
+        for number, column in enumerate(columns):
+            table.add_column(column, justify="right" if number > 1 else "left", no_wrap=number < 2)
         for scenario, servers in self._runs.items():
             rows = {server: Figures.medians(runs) for server, runs in servers.items()}
             for number, server in enumerate(rows):
                 table.add_row("" if number else scenario, server, *self._cells(server, rows))
             table.add_section()
-        self._console.print(table)
+        self.console.print(table)
 
     def _cells(self, server: str, rows: dict[str, Figures]) -> list[str]:
         row, ours = rows[server], rows.get(self._ours)
@@ -87,8 +91,8 @@ class Results:
             f"{row.rate:,.1f}",
             *([f"{row.delivered:,.1f}"] if self._delivered else []),
             f"{ours.delivered / row.delivered:.2f} x" if ours and compared else "",
-            f"{1000 * row.median:,.2f}",
-            f"{1000 * row.p99:,.2f}",
+            f"{1000 * row.median:,.2f}" if row.median else "",
+            f"{1000 * row.p99:,.2f}" if row.p99 else "",
             f"{1e6 * row.server_cpu:,.0f}",
             f"{1e6 * row.load_cpu:,.0f}",
             f"{100 * row.load_share:.0f}",

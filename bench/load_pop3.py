@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
 from bench import messages, pop3_talk
+from bench.errors import BenchError, Damaged, Unexpected
 from bench.figures import quantile
-from bench.wire import Exchange, Line, Talk, Unexpected
+from bench.wire import Exchange, Line, Talk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +34,7 @@ class Job:
     messages: int
     """In each mailbox."""
     times: int
-    """Of all clients together for session, login and open; of each for retr and group."""
-    check: bool = True
-    """Whether the messages are those of `messages.py`, to be compared."""
+    """Of all clients together for session and login; of each for the others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +42,7 @@ class Outcome:
     """What became of it."""
 
     seconds: float
-    """While the clock ran; logins before retr and group do not count."""
+    """While the clock ran: neither logins before retr and group, nor what open does around."""
     cpu_seconds: float
     """What the load itself used meanwhile."""
     operations: int
@@ -66,7 +65,7 @@ class Client:
         self._first_time: dict[int, bytes] = {}
 
     def arrive(self) -> Talk[None]:
-        """Connect and log in."""
+        """Connect, log in and ask what is there."""
         yield from pop3_talk.arrive(self.line)
         yield from pop3_talk.log_in(self.line, *self._login)
         yield from self._stat()
@@ -103,15 +102,16 @@ class Client:
             yield from pop3_talk.leave(self.line)
             self.seconds.append(time.monotonic() - began)
 
-    def openings(self) -> Talk[None]:
-        """Open the maildrop again and again."""
-        for _ in self._turns:
-            yield from pop3_talk.arrive(self.line)
-            began = time.monotonic()
-            yield from pop3_talk.log_in(self.line, *self._login)
-            yield from self._stat()
-            self.seconds.append(time.monotonic() - began)
-            yield from pop3_talk.leave(self.line)
+    def connect(self) -> Talk[None]:
+        """Connect only."""
+        yield from pop3_talk.arrive(self.line)
+
+    def open(self) -> Talk[None]:
+        """Log in and ask what is there."""
+        began = time.monotonic()
+        yield from pop3_talk.log_in(self.line, *self._login)
+        yield from self._stat()
+        self.seconds.append(time.monotonic() - began)
 
     def leave(self) -> Talk[None]:
         """Say QUIT."""
@@ -119,18 +119,20 @@ class Client:
 
     def check(self) -> None:
         """
-        Compare what came with what was sent.
+        Compare what came, if anything, with what was sent.
 
         Raises:
-            messages.Damaged: A message or a size is wrong.
+            Damaged: A message or a size is wrong.
         """
+        if not self._first_time:
+            return
         heard = b"".join(self._first_time.values())
         contents = pop3_talk.contents(heard)
         tokens = {messages.check(content) for content in contents}
         if len(tokens) != self._job.messages or len(contents) != self._job.messages:
-            raise messages.Damaged(f"{len(tokens)} messages of {self._job.messages} came")
+            raise Damaged(f"{len(tokens)} messages of {self._job.messages} came")
         if (octets := sum(map(len, contents))) != self._octets:
-            raise messages.Damaged(f"STAT told {self._octets} octets, {octets} came")
+            raise Damaged(f"STAT told {self._octets} octets, {octets} came")
 
     def _stat(self) -> Talk[None]:
         number, self._octets = yield from pop3_talk.count(self.line)
@@ -150,7 +152,7 @@ class Client:
         if number not in self._first_time:
             self._first_time[number] = bytes(heard)
         elif heard != self._first_time[number]:
-            raise messages.Damaged(f"Message {number} is not what it was before")
+            raise Damaged(f"Message {number} is not what it was before")
 
 
 class Clock:
@@ -169,12 +171,28 @@ class Clock:
         self.cpu_seconds += time.process_time() - self._cpu
 
 
+@dataclass(frozen=True)
+class Steps:
+    """A kind of job in which the clients wait for each other between its parts."""
+
+    before: Callable[[Client], Talk[None]]
+    clocked: Callable[[Client], Talk[None]]
+
+
+_STEPS = {
+    "retr": Steps(Client.arrive, Client.retr_one_by_one),
+    "group": Steps(Client.arrive, Client.retr_at_once),
+    "open": Steps(Client.connect, Client.open),
+}
+_SESSIONS = {"session": Client.sessions, "login": Client.logins}
+
+
 def run(job: Job) -> Outcome:
     """
     Do a job.
 
     Raises:
-        messages.Damaged: Something else came than was sent.
+        Damaged: Something else came than was sent.
         Unexpected: The server hung up, fell silent or refused something.
         OSError: It could not be reached.
     """
@@ -185,37 +203,40 @@ def run(job: Job) -> Outcome:
     def all_clients(talk: Callable[[Client], Talk[None]]) -> None:
         exchange.converse((client.line, talk(client)) for client in clients)
 
-    if job.kind in _IN_A_SESSION:
-        for _ in turns:
-            all_clients(Client.arrive)
-            with clock:
-                all_clients(_IN_A_SESSION[job.kind])
-            all_clients(Client.leave)
-        operations = job.times * job.messages * len(clients)
-    else:
+    if job.kind in _SESSIONS:
         with clock:
-            all_clients(_OF_SESSIONS[job.kind])
-        operations = job.times
-    if job.kind in ("session", *_IN_A_SESSION):
-        for client in clients:
-            client.check()
+            all_clients(_SESSIONS[job.kind])
+    else:
+        steps = _STEPS[job.kind]
+        for _ in turns:
+            all_clients(steps.before)
+            with clock:
+                all_clients(steps.clocked)
+            all_clients(Client.leave)
+    for client in clients:
+        client.check()
     seconds = [s for client in clients for s in client.seconds]
     return Outcome(
         seconds=clock.seconds,
         cpu_seconds=clock.cpu_seconds,
-        operations=operations,
+        operations=_operations(job),
         median=quantile(seconds, 0.5),
         p99=quantile(seconds, 0.99),
     )
 
 
-_IN_A_SESSION = {"retr": Client.retr_one_by_one, "group": Client.retr_at_once}
-_OF_SESSIONS = {"session": Client.sessions, "login": Client.logins, "open": Client.openings}
+def _operations(job: Job) -> int:
+    if job.kind in _SESSIONS:
+        return job.times
+    return job.times * len(job.users) * (1 if job.kind == "open" else job.messages)
 
 
 def main() -> None:
     """Do the job of the command line."""
-    outcome = run(Job(**json.loads(sys.argv[1])))
+    try:
+        outcome = run(Job(**json.loads(sys.argv[1])))
+    except (BenchError, OSError) as error:
+        sys.exit(f"{type(error).__name__}: {error}")
     print(json.dumps(asdict(outcome)))
 
 

@@ -11,9 +11,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
-from bench import messages, smtp_talk
+from bench import smtp_talk
+from bench.errors import BenchError, Unexpected
 from bench.figures import quantile
-from bench.wire import Exchange, Line, Talk, Unexpected
+from bench.messages import SENDER, USERS, address, wire_content
+from bench.messages import token as message_token
+from bench.wire import Exchange, Line, Talk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +35,7 @@ class Job:
     recipients: int = 1
     """Of each message."""
     first_user: int = 0
-    users: int = messages.USERS
+    users: int = USERS
     """The recipients are taken in turn from so many users, from the first on."""
 
     def recipients_of(self, index: int) -> list[int]:
@@ -42,7 +45,7 @@ class Job:
 
     def token(self, index: int) -> bytes:
         """Name one message."""
-        return messages.token(self.prefix, index, self.octets)
+        return message_token(self.prefix, index, self.octets)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +74,9 @@ class Load:
         self.refused: list[int] = []
         self.seconds: list[float] = []
         self.pipelining = True
-        self._mail = b"MAIL FROM:<%s>\r\n" % messages.SENDER.encode()
+        self._mail = b"MAIL FROM:<%s>\r\n" % SENDER.encode()
         self._rcpts = [
-            b"RCPT TO:<%s>\r\n" % messages.address(user).encode()
+            b"RCPT TO:<%s>\r\n" % address(user).encode()
             for user in range(job.first_user + job.users)
         ]
 
@@ -106,7 +109,7 @@ class Load:
             raise Unexpected(f"No message was let in: {codes}")
         if any(code != b"250" for code in codes[:-1]):
             raise Unexpected(f"A recipient was refused: {codes}")
-        content = messages.wire_content(self.job.token(index))
+        content = wire_content(self.job.token(index))
         if (yield from smtp_talk.send_content(line, content)) != b"250":
             self.refused.append(index)
 
@@ -144,7 +147,10 @@ def run(job: Job) -> Outcome:
 
 def main() -> None:
     """Run the job of the command line."""
-    outcome = run(Job(**json.loads(sys.argv[1])))
+    try:
+        outcome = run(Job(**json.loads(sys.argv[1])))
+    except (BenchError, OSError) as error:
+        sys.exit(f"{type(error).__name__}: {error}")
     print(json.dumps(asdict(outcome)))
 
 

@@ -25,7 +25,7 @@ def tokens(folder: Path) -> list[bytes]:
     Name the messages of a Maildir, each read and compared whole.
 
     Raises:
-        messages.Damaged: One is not what was sent.
+        Damaged: One is not what was sent.
     """
     parts = [part for name in ("new", "cur") if (part := folder / name).is_dir()]
     return [messages.check(file.read_bytes()) for part in parts for file in part.iterdir()]

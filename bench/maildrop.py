@@ -19,8 +19,8 @@ def tokens(port: int, logins: Sequence[tuple[str, str]]) -> list[list[bytes]]:
         logins: Address and password of each maildrop.
 
     Raises:
-        messages.Damaged: A message is not what was sent.
-        wire.Unexpected: The server refused something.
+        Damaged: A message is not what was sent.
+        Unexpected: The server refused something.
     """
     found: list[list[bytes]] = [[] for _ in logins]
     left = iter(range(len(logins)))

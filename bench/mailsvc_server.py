@@ -3,19 +3,20 @@
 import json
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 from bench import load_smtp, maildrop, messages
-from bench.daemon import Daemon, Server, free_port
+from bench.daemon import Daemon, free_port
+from bench.server import GivesMail, TakesMail
 
+_WORDS = ("-n", "--pidfile=", "mailsvc", "-c")
 _ROOT = Path(__file__).resolve().parents[1]
-_SHOWN = re.compile(r"\bu(\d+)@test\.com[\s:=|,]+(\S+)")
+_SHOWN = re.compile(r"^ +u(\d+)@test\.com +(\S+)$", re.MULTILINE)
 
 
-class Mailsvc(Server):
+class Mailsvc(TakesMail, GivesMail):
     """The mail service of this checkout, with its defaults."""
 
     name = "mailsvc"
@@ -32,22 +33,20 @@ class Mailsvc(Server):
         first = not self.folder.exists()
         if first:
             self._configure()
-        command = [_program("twistd"), "-n", "--pidfile=", "mailsvc", "-c", self._config]
+        command = [_program("twistd"), *_WORDS, str(self._config)]
         self.daemon = Daemon(command, self.folder, _environment())
         self.daemon.await_greeting(self.smtp_port)
         self.daemon.await_greeting(self.pop3_port)
         if first:
-            shown = _SHOWN.findall(self.daemon.output.read_text())
-            self._passwords = {int(user): password for user, password in shown}
+            output = self.daemon.output
+            self.daemon.wait_for(lambda: self._read_passwords(output))
 
     def settle(self, ended: float) -> float:
         """Tell when all mail is in its mailbox: with its 250, at *ended* for the last."""
         return ended
 
     def password(self, user: int) -> str:
-        """Tell the password of a user; one that was not shown is set."""
-        if user not in self._passwords:
-            self._set_password(user, f"open.sesame.{user}")
+        """Tell the password of a user, which the first start made and showed."""
         return self._passwords[user]
 
     def tokens(self) -> list[list[bytes]]:
@@ -88,20 +87,14 @@ class Mailsvc(Server):
         }
         self._config.write_text(json.dumps(config, indent=1))  # JSON is YAML.
 
-    def _set_password(self, user: int, password: str) -> None:
-        command = [_program("mailctl"), "-c", self._config, "user", "passwd"]
-        subprocess.run(
-            [*command, messages.address(user), "--password-stdin"],
-            check=True,
-            env=_environment(),
-            input=f"{password}\n".encode(),
-            stdout=subprocess.DEVNULL,
-        )
-        self._passwords[user] = password
+    def _read_passwords(self, output: Path) -> bool:
+        shown = _SHOWN.findall(output.read_text())
+        self._passwords = {int(user): password for user, password in shown}
+        return len(self._passwords) == messages.USERS
 
 
-def _program(name: str) -> Path:
-    return Path(sys.executable).with_name(name)
+def _program(name: str) -> str:
+    return str(Path(sys.executable).with_name(name))
 
 
 def _environment() -> dict[str, str]:

@@ -9,6 +9,8 @@ compare every octet.
 import re
 from functools import lru_cache
 
+from bench.errors import Damaged
+
 DOMAIN = "test.com"
 SENDER = "bench@sender.example"
 USERS = 100
@@ -28,10 +30,6 @@ _LINES = (
     b".A dot at the start of a line has to be doubled on the wire.\r\n"
     b"\r\n"
 )
-
-
-class Damaged(Exception):
-    """A message came back otherwise than it was sent."""
 
 
 def address(user: int) -> str:

@@ -1,7 +1,8 @@
 """What a client says over POP3, RFC 1939, and what it makes of the answers."""
 
 from bench import messages
-from bench.wire import Enough, Line, Talk, Unexpected
+from bench.errors import Unexpected
+from bench.wire import Enough, Line, Talk
 
 _END = b"\r\n.\r\n"
 
@@ -82,7 +83,7 @@ def tokens(heard: bytes) -> list[bytes]:
     Name the messages in the answers to RETR, each compared whole.
 
     Raises:
-        messages.Damaged: One is not what was sent.
+        Damaged: One is not what was sent.
     """
     return [messages.check(content) for content in contents(heard)]
 

@@ -11,8 +11,10 @@ import time
 from pathlib import Path
 
 from bench import maildir, messages
-from bench.daemon import Daemon, Server, Stuck, free_port
+from bench.daemon import Daemon, free_port, require
 from bench.dovecot import Lmtp
+from bench.errors import Stuck
+from bench.server import TakesMail
 
 _DAEMONS = Path("/usr/lib/postfix/sbin")
 _QUEUES = ("maildrop", "incoming", "active", "deferred")
@@ -69,7 +71,7 @@ postlog unix-dgram n - n - 1 postlogd
 """
 
 
-class Postfix(Server):
+class Postfix(TakesMail):
     """Postfix that delivers to Maildirs by virtual(8)."""
 
     name = "Postfix"
@@ -82,6 +84,7 @@ class Postfix(Server):
 
     def start(self) -> None:
         """Write the configuration, make the queue and start `master`."""
+        require("postfix")
         self._configure()
         etc = self.folder / "etc"
         subprocess.run(["postmap", "-c", etc, f"hash:{etc}/users"], check=True)
@@ -91,18 +94,7 @@ class Postfix(Server):
         self.daemon.await_greeting(self.smtp_port)
 
     def settle(self, ended: float) -> float:
-        """
-        Wait until every accepted message is in its mailbox.
-
-        Args:
-            ended: When the last was accepted, of `time.monotonic`.
-
-        Returns:
-            When the queue was seen empty.
-
-        Raises:
-            Stuck: It is not in time.
-        """
+        """Wait until the queue is empty."""
         while any(_has_file(self.folder / "queue" / queue) for queue in _QUEUES):
             if time.monotonic() > ended + _PATIENCE:
                 raise Stuck(f"Postfix has mail in its queue; see {self.folder}/mail.log")
@@ -152,8 +144,10 @@ class PostfixDovecot(Postfix):
 
     def stop(self) -> None:
         """Stop both."""
-        super().stop()
-        self._dovecot.stop()
+        try:
+            super().stop()
+        finally:
+            self._dovecot.stop()
 
     def cpu_seconds(self) -> float:
         """Tell the CPU time that both have used."""

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from bench.daemon import Daemon, Server, free_port
+from bench.daemon import Daemon, free_port, require
+from bench.server import TakesMail
 
 
-class Sink(Server):
+class Sink(TakesMail):
     """A server that does nothing, in C; never mind its deliveries."""
 
     name = "smtp-sink"
@@ -16,6 +17,7 @@ class Sink(Server):
 
     def start(self) -> None:
         """Start."""
+        require("smtp-sink")
         self.folder.mkdir()
         command: list[str | Path] = ["smtp-sink", "-u", "nobody"]
         self.daemon = Daemon([*command, f"127.0.0.1:{self.smtp_port}", "200"], self.folder)

@@ -2,7 +2,8 @@
 
 import re
 
-from bench.wire import Enough, Line, Talk, Unexpected
+from bench.errors import Unexpected
+from bench.wire import Enough, Line, Talk
 
 _REPLY = re.compile(rb"^(\d{3})[ \r]", re.MULTILINE)
 

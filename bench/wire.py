@@ -11,6 +11,8 @@ import socket
 from collections.abc import Callable, Generator, Iterable
 from typing import TypeAlias, TypeVar
 
+from bench.errors import Unexpected
+
 Result = TypeVar("Result")
 Enough: TypeAlias = Callable[[bytearray], bool]
 Talk: TypeAlias = Generator[Enough, bytearray, Result]
@@ -18,10 +20,6 @@ Talk: TypeAlias = Generator[Enough, bytearray, Result]
 _SILENCE = 120.0
 """Seconds without an octet on any line after which the server counts as stuck."""
 _READ = 65536
-
-
-class Unexpected(Exception):
-    """The server said what a dialogue cannot go on with, or nothing at all."""
 
 
 class Exchange:

@@ -7,6 +7,7 @@ from typing import ParamSpec, TypeVar
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from mailsvc.admin.rules import (
     checked_name,
@@ -51,6 +52,8 @@ class Administration:
         hostname: The name of this service in greetings.
         version: Of mailsvc.
     """
+
+    _log = Logger()
 
     def __init__(
         self,
@@ -132,6 +135,7 @@ class Administration:
             quota_messages=checked_quota(user.quota_messages, "messages"),
         )
         await self._change(add_user, self._database.ids, new, by)
+        self._log.info("{by} made the account {address}", by=by, address=str(address))
         return NewLogin(address, made)
 
     async def set_password(self, address: str, password: bytes | None, *, by: str) -> NewLogin:
@@ -145,6 +149,7 @@ class Administration:
         given, made = _given_or_made(password)
         hashed = await self._passwords.make(given)
         await self._change(change_password, self._database.ids, whose, hashed, by)
+        self._log.info("{by} changed the password of {address}", by=by, address=str(whose))
         return NewLogin(whose, made)
 
     async def delete_user(self, address: str, *, by: str) -> Address:
@@ -156,6 +161,7 @@ class Administration:
         """
         whose = await self._address(address)
         await self._change(remove_user, self._database.ids, whose, by)
+        self._log.info("{by} deleted the account {address}", by=by, address=str(whose))
         return whose
 
     async def set_service(self, service: str, *, running: bool, by: str) -> None:
@@ -173,6 +179,8 @@ class Administration:
             )
         async with self._switching:
             await (self._start(service, by) if running else self._stop(service, by))
+        done = "started" if running else "stopped"
+        self._log.info("{by} {done} {service}", by=by, done=done, service=service)
 
     async def _start(self, service: str, by: str) -> None:
         """Open first: what cannot be opened is not remembered as running."""

@@ -31,7 +31,7 @@ class AccountChecker:
         passwords: What checks them.
     """
 
-    credentialInterfaces = (IUsernamePassword,)  # noqa: N815 - Twisted's spelling
+    credentialInterfaces = (IUsernamePassword,)
 
     def __init__(self, directory: IDirectory, passwords: Passwords) -> None:
         self._directory = directory

@@ -43,11 +43,18 @@ class MailRealm:
     Args:
         directory: Where accounts are found.
         doors: One per interface that a front end may ask for.
+        note: Told of every account that came in.
     """
 
-    def __init__(self, directory: IDirectory, doors: Mapping[type[Interface], Door]) -> None:
+    def __init__(
+        self,
+        directory: IDirectory,
+        doors: Mapping[type[Interface], Door],
+        note: Callable[[Account], None] = lambda account: None,  # noqa: ARG005 - tells nobody
+    ) -> None:
         self._directory = directory
         self._doors = doors
+        self._note = note
 
     def requestAvatar(
         self,
@@ -75,5 +82,6 @@ class MailRealm:
             if account is None or not account.enabled or door.scope not in account.scopes:
                 raise NotAllowed
             avatar, leave = await door.receive(account)
+            self._note(account)
             return interface, avatar, leave
         raise NotImplementedError(f"nobody receives {interfaces}")

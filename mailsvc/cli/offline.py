@@ -26,7 +26,8 @@ def check_config(place: Place, *, as_json: bool) -> None:
     """
     Look for mistakes in config.yaml.
 
-    Says what was found, or every mistake on a line of its own. Neither the database nor a port is touched. The exit status is 1 when there is a mistake.
+    Says what was found, or every mistake on a line of its own. Neither the database nor a
+    port is touched. The exit status is 1 when there is a mistake.
     """
     from mailsvc.config.load import load
 

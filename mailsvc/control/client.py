@@ -141,7 +141,8 @@ class ControlClient:
                 "the daemon closed the connection before it answered; look whether it runs: "
                 "mailctl status"
             ) from None
-        except AmpError as error:
+        except (AmpError, KeyError, ValueError) as error:
+            # Unknown commands and errors, and answers that lack something or say it otherwise.
             raise ControlError(f"the daemon is of another version: {error}") from None
 
 

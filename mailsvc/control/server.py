@@ -18,6 +18,8 @@ from mailsvc.control.connection import ControlConnection, House
 from mailsvc.errors import StartError
 
 MOST_CONNECTIONS = 64
+LONGEST_PATH = 103
+"""Octets of a socket's path that every system takes; Linux takes 107."""
 STOP_LIMIT = 10.0
 """Seconds that commands under way get to end when the daemon stops."""
 
@@ -75,18 +77,16 @@ class ControlService(Service):
         Raises:
             StartError: It cannot be opened; the text says what to do.
         """
+        _check_place(self._path)
         remove_stale(self._path)
-        # Between bind and chmod the socket would be open to all.
+        # Twisted sets the mode after bind: until then the umask keeps others out.
         before = os.umask(0o177)
         try:
             self._port = self._unix.listenUNIX(
                 os.fspath(self._path), ControlFactory(self._house), mode=0o600
             )
         except CannotListenError as error:
-            raise StartError(
-                f"{self._path}: the control socket cannot be opened: "
-                f"{_reason(error)}; set control.socket in config.yaml"
-            ) from None
+            raise StartError(_cannot(self._path, str(error.socketError))) from None
         finally:
             os.umask(before)
         super().startService()
@@ -114,6 +114,17 @@ class ControlService(Service):
                 await closing
         except FileNotFoundError:
             self._log.warn("{path}: somebody removed the control socket", path=str(self._path))
+
+
+def _check_place(path: Path) -> None:
+    if len(os.fsencode(path)) > LONGEST_PATH:
+        raise StartError(_cannot(path, f"the path is longer than {LONGEST_PATH} octets"))
+    if not path.parent.is_dir():
+        raise StartError(_cannot(path, f"there is no folder {path.parent}"))
+
+
+def _cannot(path: Path, why: str) -> str:
+    return f"{path}: the control socket cannot be opened: {why}; set control.socket in config.yaml"
 
 
 def remove_stale(path: Path) -> None:
@@ -152,8 +163,3 @@ def _answers(path: Path) -> bool:
         except OSError:
             return False
     return True
-
-
-def _reason(error: CannotListenError) -> str:
-    cause = error.socketError
-    return getattr(cause, "strerror", None) or str(cause)

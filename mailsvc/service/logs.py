@@ -115,7 +115,8 @@ class TerminalLog:
         moment = datetime.fromtimestamp(event["log_time"]).astimezone()
         level = event["log_level"]
         loud = "" if level is LogLevel.info else f"{level.name.upper()}: "
-        room = _part(event).removeprefix("mailsvc.")
+        room = _part(event).removeprefix("mailsvc.").partition(".")[0]
+        room = "twisted" if room == "log_legacy" else room
         self._out.write(f"{moment:%H:%M:%S} {room:8.8} {loud}{_text(event)}\n")
         failure = event.get("log_failure")
         if failure is not None:

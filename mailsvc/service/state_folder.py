@@ -20,7 +20,7 @@ class StateFolder:
 
     def __init__(self, path: Path, database_url: str) -> None:
         self._path = path
-        file = sqlite_file(database_url)
+        self._file = file = sqlite_file(database_url)
         self._exclusive = None if file is None else Exclusive(file.with_name(f"{file.name}.lock"))
 
     def open(self) -> None:
@@ -39,13 +39,22 @@ class StateFolder:
                 f"{self._path}: the state folder cannot be written to ({error.strerror}); "
                 f"{_cure(error)}"
             ) from None
-        if self._exclusive is not None:
+        if self._exclusive is not None and self._file is not None:
             self._exclusive.take()
+            _make_private(self._file)
 
     def close(self) -> None:
         """Let another daemon use it."""
         if self._exclusive is not None:
             self._exclusive.release()
+
+
+def _make_private(file: Path) -> None:
+    """Make the database file before SQLite does: nobody else may read the mail in it."""
+    try:
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise StartError(f"{file}: cannot be opened ({error.strerror}); {_cure(error)}") from None
 
 
 def _cure(error: OSError) -> str:

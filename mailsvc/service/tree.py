@@ -10,16 +10,23 @@ from twisted.application.service import MultiService
 from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.mail.pop3 import IMailbox
 from twisted.mail.smtp import IMessageDelivery
 from zope.interface import Interface
 
+from mailsvc import __version__
+from mailsvc.admin.administration import Administration
 from mailsvc.auth.checkers import AccountChecker
 from mailsvc.auth.passwords import Passwords
 from mailsvc.auth.realm import Door, MailRealm
+from mailsvc.background import Background
 from mailsvc.config.settings import Kind, Settings
+from mailsvc.control.server import ControlService
 from mailsvc.delivery.intake import Intake
 from mailsvc.model.account import Account, Scope
 from mailsvc.model.ids import IdSource
+from mailsvc.pop3.maildrop import MaildropDoor
+from mailsvc.pop3.protocol import Pop3Factory
 from mailsvc.service.chain import build_chain
 from mailsvc.service.first_run import set_up, show
 from mailsvc.service.listeners import Listeners, MailFactory
@@ -73,15 +80,26 @@ class MailService(MultiService):
         self._room = SpoolRoom(settings.state, settings.spool)
         self._intake = Intake(self._database, build_chain(settings.filters), self._hostname)
         self._upkeep = Upkeep(self._database, reactor, lambda: self._node)
-        self._maildrops = Maildrops(self._database)
-        self._portal = self._make_portal(reactor)
+        self._reactor = reactor
+        self._pop3_work = Background()
+        self._portal = self._make_portal()
         self._listeners = Listeners(
             reactor,
             settings.listeners,
-            {name: self._factory(one.kind, reactor) for name, one in settings.listeners.items()},
+            {name: self._factory(one.kind) for name, one in settings.listeners.items()},
             settings.limits.stop_timeout,
         )
+        administration = Administration(
+            database=self._database,
+            directory=self._directory,
+            passwords=self._passwords,
+            switchboard=self._listeners,
+            clock=reactor,
+            hostname=self._hostname,
+            version=__version__,
+        )
         self._upkeep.setServiceParent(self)
+        ControlService(administration, settings.control_socket, reactor).setServiceParent(self)
 
     def privilegedStartService(self) -> None:
         """Open the ports; nothing is accepted before the reactor runs."""
@@ -144,19 +162,24 @@ class MailService(MultiService):
         ports = (one.port for one in self._listeners.listeners() if one.kind == kind)
         return next(ports, None)
 
-    def _make_portal(self, reactor: Any) -> Portal:
+    def _make_portal(self) -> Portal:
+        maildrop = MaildropDoor(
+            Maildrops(self._database), self._reactor, self._pop3_work, self._settings.pop3.lease
+        )
         doors: dict[type[Interface], Door] = {
             IMessageDelivery: Door(Scope.SMTP, self._receive_sender),
+            IMailbox: Door(Scope.POP3, maildrop.receive),
         }
         checker = AccountChecker(self._directory, self._passwords)
-        return Portal(MailRealm(self._directory, doors), (checker,))
+        return Portal(MailRealm(self._directory, doors, self._upkeep.logged_in), (checker,))
 
     async def _receive_sender(self, account: Account) -> tuple[Submission, Callable[[], None]]:
-        self._upkeep.logged_in(account)
         return Submission(account, self._directory, self._intake, self._room), lambda: None
 
-    def _factory(self, kind: Kind, reactor: Any) -> MailFactory:
+    def _factory(self, kind: Kind) -> MailFactory:
         settings = self._settings
+        if kind is Kind.POP3:
+            return Pop3Factory(self._portal, settings, self._reactor, self._pop3_work, self._admit)
         house = SmtpHouse(
             kind=kind,
             hostname=self._hostname,
@@ -166,7 +189,7 @@ class MailService(MultiService):
             intake=self._intake,
             portal=self._portal,
         )
-        return SmtpFactory(house, self._room, reactor, self._admit)
+        return SmtpFactory(house, self._room, self._reactor, self._admit)
 
     def _admit(self) -> bool:
         """Whether one more connection may stay; it is counted already."""

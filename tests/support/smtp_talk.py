@@ -205,7 +205,7 @@ class Talk:
         self.factory = SmtpFactory(house, self.room, self.clock, admit)
         self.transport = FakeTransport(ip)
         self.protocol: SmtpProtocol = self.factory.buildProtocol(None)
-        self.protocol.makeConnection(self.transport)  # type: ignore[arg-type]  # what we need of one
+        self.protocol.makeConnection(self.transport)
         self.heard = 0
 
     async def _receive(self, account: Account) -> tuple[Submission, Callable[[], None]]:

@@ -1,0 +1,181 @@
+"""An administration over a real SQLite file that answers at once, on the test's thread."""
+
+import atexit
+import shutil
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any, ParamSpec, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from mailsvc.admin.administration import Administration
+from mailsvc.auth.passwords import Passwords
+from mailsvc.config.settings import DatabaseSettings, LoginSettings
+from mailsvc.errors import CommandError
+from mailsvc.interfaces import ISwitchboard
+from mailsvc.model.account import Role
+from mailsvc.model.address import parse_address
+from mailsvc.model.ids import IdSource
+from mailsvc.model.listener import ListenerState
+from mailsvc.store.accounts import NewAccount, populate
+from mailsvc.store.database import Database, Query
+from mailsvc.store.directory import Directory
+from mailsvc.store.engine import Engines, open_engines
+from mailsvc.store.schema import prepare, transact
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
+
+
+def finish(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine that has nothing to wait for."""
+    outcome: list[Result | Failure] = []
+    _ = Deferred.fromCoroutine(work).addBoth(outcome.append)
+    assert outcome, "it still waits"
+    if isinstance(outcome[0], Failure):
+        outcome[0].raiseException()
+    return outcome[0]
+
+
+class NoThreads(Clock):
+    """A reactor for parts whose threads never run."""
+
+    def callFromThread(self, *_call: object) -> None:
+        """Say that a thread runs after all."""
+        raise AssertionError("a thread runs")
+
+
+class PromptDatabase(Database):
+    """The real queries in real transactions, without threads."""
+
+    def __init__(self, engines: Engines, ids: IdSource) -> None:
+        reactor: Any = NoThreads()
+        super().__init__(engines, DatabaseSettings(), reactor, ids)
+        self.broken: Exception | None = None
+        self.waits: Deferred[None] | None = None
+
+    async def run(self, query: Query[P, Result], /, *args: P.args, **kwargs: P.kwargs) -> Result:
+        """Ask; fails when it shall, and waits when it shall."""
+        if self.waits is not None:
+            await self.waits
+        if self.broken is not None:
+            raise self.broken
+        with self._engines.read.begin() as connection:
+            return query(connection, *args, **kwargs)
+
+    async def write(self, query: Query[P, Result], /, *args: P.args, **kwargs: P.kwargs) -> Result:
+        """Change; fails when it shall."""
+        if self.broken is not None:
+            raise self.broken
+        with self._engines.write.begin() as connection:
+            return query(connection, *args, **kwargs)
+
+
+class PlainPasswords(Passwords):
+    """Verifiers that a test can read."""
+
+    def __init__(self) -> None:
+        reactor: Any = NoThreads()
+        super().__init__(reactor, reactor, LoginSettings())
+
+    async def make(self, password: bytes) -> str:
+        """Make one."""
+        return f"plain:{password.decode('utf-8', 'replace')}"
+
+
+@implementer(ISwitchboard)
+class PaperSwitchboard:
+    """Listeners that exist on paper only; ``broken`` is why they cannot be opened."""
+
+    def __init__(self, *listeners: ListenerState) -> None:
+        self._listeners = list(listeners)
+        self.broken: str | None = None
+
+    async def start(self, service: str) -> None:
+        """Open them."""
+        if self.broken is not None:
+            raise CommandError(self.broken)
+        self._switch(service, running=True)
+
+    async def stop(self, service: str) -> None:
+        """Close them."""
+        self._switch(service, running=False)
+
+    def listeners(self) -> Sequence[ListenerState]:
+        """Tell their state."""
+        return self._listeners
+
+    def running(self, service: str) -> bool:
+        """Tell whether all listeners of a service are open."""
+        return all(one.running for one in self._listeners if one.service == service)
+
+    def _switch(self, service: str, *, running: bool) -> None:
+        self._listeners = [
+            replace(one, running=running) if one.service == service else one
+            for one in self._listeners
+        ]
+
+
+def listener(name: str, kind: str, service: str, port: int) -> ListenerState:
+    """Make an open listener."""
+    return ListenerState(name, kind, service, "127.0.0.1", port, running=True, sessions=0)
+
+
+class Office:
+    """An administration with all it works with: test.com, whose administrator is admin."""
+
+    def __init__(self, engines: Engines) -> None:
+        self.engines = engines
+        self.clock = Clock()
+        self.ids = IdSource()
+        self.database = PromptDatabase(engines, self.ids)
+        self.directory = Directory(self.database, self.clock)
+        self.switchboard = PaperSwitchboard(
+            listener("mx", "smtp", "smtp", 2525),
+            listener("submission", "submission", "smtp", 2587),
+            listener("pop3", "pop3", "pop3", 2110),
+        )
+        self.administration = Administration(
+            database=self.database,
+            directory=self.directory,
+            passwords=PlainPasswords(),
+            switchboard=self.switchboard,
+            clock=self.clock,
+            hostname="mail.test.com",
+            version="1.2.3",
+        )
+
+
+@contextmanager
+def open_office(folder: Path) -> Iterator[Office]:
+    """Open one with a database of its own in *folder*."""
+    file = folder / "mailsvc.db"
+    shutil.copy(_template(), file)
+    engines = open_engines(f"sqlite:///{file}", 2, 1)
+    try:
+        yield Office(engines)
+    finally:
+        engines.close()
+
+
+@cache
+def _template() -> Path:
+    """Make the database that others are copied from: migrations take a while."""
+    folder = Path(mkdtemp(prefix="mailsvc-test-"))
+    atexit.register(shutil.rmtree, folder)
+    file = folder / "template.db"
+    engines = open_engines(f"sqlite:///{file}", 1, 1)
+    prepare(engines)
+    admin = NewAccount(
+        address=parse_address("admin@test.com"), hashed="plain:admin's own", role=Role.ADMIN
+    )
+    transact(engines, populate, IdSource(), "test.com", [admin])
+    engines.close()
+    return file

@@ -1,0 +1,180 @@
+"""Reading ahead of a client that goes through its maildrop."""
+
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from mailsvc.errors import StorageFailed
+from mailsvc.model.maildrop import Snapshot
+from mailsvc.pop3 import bodies
+from mailsvc.pop3.bodies import AheadRoom, Bodies, MessageGone
+from tests.support.pop3_maildrops import MemoryMaildrops, make_account
+
+Result = TypeVar("Result")
+
+
+def now(work: Coroutine[Deferred[Any], Any, Result]) -> Result:
+    """Give what needs no waiting."""
+    results: list[Any] = []
+    _ = Deferred.fromCoroutine(work).addBoth(results.append)
+    (result,) = results
+    if hasattr(result, "raiseException"):
+        result.raiseException()
+    return result  # type: ignore[no-any-return]  # what the Deferred fired with
+
+
+class Case:
+    """A maildrop and its bodies."""
+
+    def __init__(self, *contents: bytes, room: int = 10_000_000, inline: int = 64 * 1024) -> None:
+        self.account = make_account(1)
+        self.maildrops = MemoryMaildrops(Clock(), inline)
+        self.maildrops.fill(self.account, *contents)
+        self.room = AheadRoom(room)
+        self.octets = room
+        self.snapshot: Snapshot = now(self.maildrops.open(self.account, 60.0))
+        self.bodies = Bodies(self.maildrops, self.snapshot, self.room)
+
+    def whole(self, index: int, *unwanted: int) -> bytes | None:
+        """Fetch one."""
+        return now(self.bodies.whole(index, unwanted))
+
+
+def test_a_maildrop_in_order_takes_few_queries() -> None:
+    """A client that fetches 200 messages does not wait 200 times for the database."""
+    contents = [b"%d\r\n" % number for number in range(200)]
+    case = Case(*contents)
+
+    assert [case.whole(index) for index in range(200)] == contents
+    assert case.maildrops.reads == [16, 50, 50, 50, 34]
+
+
+def test_deleting_each_message_after_its_fetch_takes_few_queries_too() -> None:
+    """RETR 1, DELE 1, RETR 2, DELE 2... is how most clients do it."""
+    case = Case(*[b"x\r\n"] * 100)
+
+    for index in range(100):
+        case.whole(index, *range(index))
+
+    assert case.maildrops.reads == [16, 50, 34]
+
+
+def test_a_single_message_does_not_bring_fifty() -> None:
+    """A client that jumps about costs less than one that reads on."""
+    case = Case(*[b"x\r\n"] * 300)
+
+    case.whole(200)
+    case.whole(10)
+
+    assert case.maildrops.reads == [16, 16]
+
+
+def test_what_is_deleted_is_not_fetched() -> None:
+    """Marked messages cost nothing."""
+    case = Case(b"a", b"b", b"c")
+
+    case.whole(0, 1, 2)
+
+    assert case.maildrops.reads == [1]
+
+
+def test_large_messages_are_not_held_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session holds a bounded number of octets."""
+    monkeypatch.setattr(bodies, "MOST_AHEAD", 1000)
+    case = Case(*[b"x" * 400] * 10)
+
+    case.whole(0)
+
+    assert case.maildrops.reads == [2]
+    assert case.room.free == case.octets - 400
+
+
+def test_all_sessions_together_hold_a_bounded_number_of_octets() -> None:
+    """Without room a session fetches one message at a time."""
+    case = Case(*[b"x" * 400] * 10, room=100)
+
+    assert case.whole(0) == b"x" * 400
+    assert case.whole(1) == b"x" * 400
+    assert case.maildrops.reads == [1, 1]
+    assert case.room.free == 100
+
+
+def test_the_room_is_given_back() -> None:
+    """At the end of a session nothing is held; nor after a fault."""
+    case = Case(*[b"x" * 400] * 10)
+    case.maildrops.faults["read"] = StorageFailed()
+
+    with pytest.raises(StorageFailed):
+        case.whole(0)
+    assert case.room.free == case.octets
+
+    case.whole(0)
+    assert case.room.free == case.octets - 9 * 400
+    case.bodies.forget()
+    assert case.room.free == case.octets
+
+
+def test_an_idle_session_holds_nothing() -> None:
+    """What nobody asked for since the last look is dropped."""
+    case = Case(*[b"x" * 400] * 3)
+    case.whole(0)
+
+    case.bodies.forget_unused()
+    assert case.room.free == case.octets - 800
+    case.bodies.forget_unused()
+    assert case.room.free == case.octets
+    assert case.whole(1) == b"x" * 400
+
+
+def test_an_idle_look_while_reading_is_harmless() -> None:
+    """The room is neither lost nor given back twice."""
+    case = Case(*[b"x" * 400] * 3)
+    gate: Deferred[None] = Deferred()
+    case.maildrops.gates["read"] = gate
+    reading = Deferred.fromCoroutine(case.bodies.whole(0, ()))
+
+    case.bodies.forget()
+    gate.callback(None)
+
+    results: list[bytes | None] = []
+    _ = reading.addCallback(results.append)
+    assert results == [b"x" * 400]
+    case.bodies.forget()
+    assert case.room.free == case.octets
+
+
+def test_a_message_that_was_removed_elsewhere_is_gone() -> None:
+    """The web may remove what a POP3 session has listed."""
+    case = Case(b"a", b"b")
+    case.maildrops.remove(case.account, 1)
+
+    with pytest.raises(MessageGone):
+        case.whole(0)
+    assert case.whole(1) == b"b"
+
+
+def test_a_large_message_comes_in_chunks() -> None:
+    """Its size tells where it ends: no query for a chunk that is not there."""
+    case = Case(b"x" * 250, inline=100)
+    case.maildrops.chunk = 100
+
+    async def collect() -> list[bytes]:
+        return [chunk async for chunk in case.bodies.chunks(0)]
+
+    assert case.whole(0) is None
+    assert now(collect()) == [b"x" * 100, b"x" * 100, b"x" * 50]
+
+
+def test_a_large_message_is_never_cut_short() -> None:
+    """When chunks are missing there is an error, not a shorter message."""
+    case = Case(b"x" * 250, inline=100)
+    case.maildrops.remove(case.account, 1)
+
+    async def collect() -> list[bytes]:
+        return [chunk async for chunk in case.bodies.chunks(0)]
+
+    with pytest.raises(MessageGone):
+        now(collect())
