@@ -71,7 +71,7 @@ class Spool:
         """
         self.octets += len(piece)
         if self._file is not None:
-            self._file.write(piece)
+            _write_all(self._file, piece)
         elif self.octets <= self._room.message_memory and self._room.reserve(len(piece)):
             self._reserved += len(piece)
             self._pieces.append(piece)
@@ -112,7 +112,14 @@ class Spool:
         file = TemporaryFile(dir=self._room.folder, buffering=0)  # noqa: SIM115 - closed by close
         self._file = file
         for part in (*self._pieces, piece):
-            file.write(part)
+            _write_all(file, part)
         self._room.give_back(self._reserved)
         self._reserved = 0
         self._pieces.clear()
+
+
+def _write_all(file: IO[bytes], octets: bytes) -> None:
+    """Write everything: on a disk that has just become full, a write takes a part only."""
+    left = memoryview(octets)
+    while left:
+        left = left[file.write(left) :]

@@ -1,26 +1,32 @@
 """``twistd mailsvc``: from the command line to the service."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from twisted.application.service import IService
+from twisted.internet.error import ReactorNotRunning
+from twisted.logger import Logger
 from twisted.python import usage
 
 from mailsvc.config.load import load
+from mailsvc.config.settings import Settings
 from mailsvc.errors import OperatorError
 from mailsvc.service.logs import NoTerminal, TerminalLog
+from mailsvc.service.stderr import StandardError, silence_echo
 from mailsvc.service.tree import MailService
 
 Result = TypeVar("Result")
+_log = Logger()
 
 
 class CannotStart(SystemExit, Exception):
     """
-    Ends twistd with one clear message and status 1, never with a traceback.
+    Ends twistd with status 1 and without a word: the operator was told.
 
-    A SystemExit for Python; an Exception for twistd, which passes its text from a daemon
-    to the terminal that started it.
+    A SystemExit for Python; an Exception for twistd, which passes it from a daemon to the
+    process that started it.
     """
 
 
@@ -35,6 +41,7 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         """Log to the terminal in our way, unless twistd was told another one."""
+        silence_echo(CannotStart.__name__)
         twistd = self.parent
         if twistd is None or any(twistd[option] for option in ("logger", "logfile", "syslog")):
             return
@@ -43,27 +50,62 @@ class Options(usage.Options):
 
 
 class ToldService(MailService):
-    """The service, telling the operator in one line why it does not start."""
+    """
+    The service, telling the operator in one line why it does not start.
+
+    Args:
+        settings: All of config.yaml.
+        reactor: Twisted's.
+        stderr: Where the operator waits.
+    """
+
+    def __init__(self, settings: Settings, reactor: Any, stderr: StandardError) -> None:
+        super().__init__(settings, reactor)
+        self._stderr = stderr
 
     def privilegedStartService(self) -> None:
         """Open the ports, or tell why not."""
-        _tell(super().privilegedStartService)
+        _tell(super().privilegedStartService, self._stderr)
 
     def startService(self) -> None:
         """Start, or tell why not."""
-        _tell(super().startService)
+        _tell(super().startService, self._stderr)
+        self._stderr.close()
 
 
 def makeService(options: Options) -> IService:
     """Read the configuration and put the service together; touches no file besides."""
     from twisted.internet import reactor  # noqa: TID251 - twistd has chosen it by now
 
-    return _tell(lambda: ToldService(load(Path(options["config"])), reactor))
+    stderr = StandardError()
+    service = _tell(lambda: ToldService(load(Path(options["config"])), reactor, stderr), stderr)
+    # Twisted sets its own handlers when the reactor starts; ours come after them.
+    reactor.callWhenRunning(_stop_on_sigterm, reactor)
+    return service
 
 
-def _tell(work: Callable[[], Result]) -> Result:
+def _stop_on_sigterm(reactor: Any) -> None:
+    """
+    End with status 0 when asked to.
+
+    Twisted stops in order, too, but then dies of the signal: to supervisors, containers and
+    scripts that looks like a failure.
+    """
+
+    def stop() -> None:
+        try:
+            reactor.stop()
+        except ReactorNotRunning:
+            _log.info("asked to stop once more; it is under way")
+        else:
+            _log.info("asked to stop (SIGTERM)")
+
+    signal.signal(signal.SIGTERM, lambda *_: reactor.callFromThread(stop))
+
+
+def _tell(work: Callable[[], Result], stderr: StandardError) -> Result:
     try:
         return work()
     except OperatorError as error:
-        lines = (f"mailsvc: {line}" for line in str(error).splitlines())
-        raise CannotStart("\n".join(lines)) from None
+        stderr.tell("\n".join(f"mailsvc: {line}" for line in str(error).splitlines()))
+        raise CannotStart(1) from None

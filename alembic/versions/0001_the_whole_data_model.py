@@ -50,7 +50,7 @@ def upgrade() -> None:
         sa.Column("id", ID, autoincrement=False, nullable=False),
         sa.Column("name", sa.String(length=255), nullable=False),
         sa.Column("enabled", sa.Boolean(), nullable=False),
-        sa.Column("catch_all", sa.String(length=320), nullable=True),
+        sa.Column("catch_all", sa.String(length=400), nullable=True),
         sa.Column("created", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_domain")),
         sa.UniqueConstraint("name", name=op.f("uq_domain_name")),
@@ -72,7 +72,7 @@ def upgrade() -> None:
         sa.Column("return_path_octets", sa.Integer(), nullable=False),
         sa.Column("digest", DIGEST, nullable=True),
         sa.Column("received", sa.BigInteger(), nullable=False),
-        sa.Column("sender", sa.String(length=320), nullable=False),
+        sa.Column("sender", sa.String(length=400), nullable=False),
         sa.Column("body", BODY, nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_message")),
         **OPTIONS,
@@ -101,7 +101,7 @@ def upgrade() -> None:
         sa.Column("value", sa.JSON(), nullable=False),
         sa.Column("revision", sa.BigInteger(), nullable=False),
         sa.Column("changed", sa.BigInteger(), nullable=False),
-        sa.Column("changed_by", sa.String(length=320), nullable=False),
+        sa.Column("changed_by", sa.String(length=400), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_setting")),
         **OPTIONS,
     )
@@ -115,8 +115,8 @@ def upgrade() -> None:
         sa.Column("message_id", sa.BigInteger(), nullable=True),
         sa.Column("account_id", sa.BigInteger(), nullable=True),
         sa.Column("client_ip", sa.String(length=45), nullable=False),
-        sa.Column("sender", sa.String(length=320), nullable=False),
-        sa.Column("recipient", sa.String(length=320), nullable=False),
+        sa.Column("sender", sa.String(length=400), nullable=False),
+        sa.Column("recipient", sa.String(length=400), nullable=False),
         sa.Column("status", sa.String(length=16), nullable=False),
         sa.Column("detail", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_trail")),
@@ -129,8 +129,8 @@ def upgrade() -> None:
         "account",
         sa.Column("id", ID, autoincrement=False, nullable=False),
         sa.Column("domain_id", sa.BigInteger(), nullable=False),
-        sa.Column("address", sa.String(length=320), nullable=False),
-        sa.Column("address_key", sa.String(length=320), nullable=False),
+        sa.Column("address", sa.String(length=400), nullable=False),
+        sa.Column("address_key", sa.String(length=400), nullable=False),
         sa.Column("display_name", sa.String(length=255), nullable=False),
         sa.Column("role", sa.String(length=16), nullable=False),
         sa.Column("enabled", sa.Boolean(), nullable=False),
@@ -156,7 +156,7 @@ def upgrade() -> None:
         "alias",
         sa.Column("id", ID, autoincrement=False, nullable=False),
         sa.Column("domain_id", sa.BigInteger(), nullable=False),
-        sa.Column("address_key", sa.String(length=320), nullable=False),
+        sa.Column("address_key", sa.String(length=400), nullable=False),
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("targets", sa.Text(), nullable=False),
         sa.Column("enabled", sa.Boolean(), nullable=False),
@@ -178,15 +178,14 @@ def upgrade() -> None:
             ["message_id"], ["message.id"], name=op.f("fk_chunk_message_id"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("message_id", "number", name=op.f("pk_chunk")),
-        sqlite_with_rowid=False,
         **OPTIONS,
     )
     op.create_table(
         "queue",
         sa.Column("id", ID, autoincrement=False, nullable=False),
         sa.Column("message_id", sa.BigInteger(), nullable=False),
-        sa.Column("sender", sa.String(length=320), nullable=False),
-        sa.Column("recipient", sa.String(length=320), nullable=False),
+        sa.Column("sender", sa.String(length=400), nullable=False),
+        sa.Column("recipient", sa.String(length=400), nullable=False),
         sa.Column("next_hop", sa.String(length=255), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("next_attempt", sa.BigInteger(), nullable=False),
@@ -255,7 +254,7 @@ def upgrade() -> None:
         sa.Column("id", ID, autoincrement=False, nullable=False),
         sa.Column("account_id", sa.BigInteger(), nullable=True),
         sa.Column("kind", sa.String(length=16), nullable=False),
-        sa.Column("subject", sa.String(length=320), nullable=False),
+        sa.Column("subject", sa.String(length=400), nullable=False),
         sa.Column("action", sa.String(length=16), nullable=False),
         sa.Column("protocol", sa.String(length=16), nullable=False),
         sa.Column("direction", sa.String(length=16), nullable=False),
@@ -309,50 +308,24 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take it back."""
-    op.drop_table("expunged")
-    with op.batch_alter_table("entry", schema=None) as batch_op:
-        batch_op.drop_index("ix_entry_message_id")
-
-    op.drop_table("entry")
-    with op.batch_alter_table("rule", schema=None) as batch_op:
-        batch_op.drop_index("ix_rule_kind_subject")
-
-    op.drop_table("rule")
-    op.drop_table("folder")
-    with op.batch_alter_table("credential", schema=None) as batch_op:
-        batch_op.drop_index("ix_credential_account_id")
-
-    op.drop_table("credential")
-    with op.batch_alter_table("queue", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_queue_message_id"))
-        batch_op.drop_index("ix_queue_held_next_attempt")
-
-    op.drop_table("queue")
-    op.drop_table("chunk")
-    with op.batch_alter_table("alias", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_alias_domain_id"))
-
-    op.drop_table("alias")
-    with op.batch_alter_table("account", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_account_domain_id"))
-
-    op.drop_table("account")
-    with op.batch_alter_table("trail", schema=None) as batch_op:
-        batch_op.drop_index("ix_trail_message_id")
-
-    op.drop_table("trail")
-    with op.batch_alter_table("setting", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_setting_revision"))
-
-    op.drop_table("setting")
-    op.drop_table("released")
-    op.drop_table("node")
-    op.drop_table("message")
-    op.drop_table("lock")
-    op.drop_table("domain")
-    with op.batch_alter_table("attempt", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_attempt_queue_id"))
-        batch_op.drop_index(batch_op.f("ix_attempt_message_id"))
-
-    op.drop_table("attempt")
+    """Take it back; the indexes go with their tables."""
+    for table in (
+        "expunged",
+        "entry",
+        "rule",
+        "folder",
+        "credential",
+        "queue",
+        "chunk",
+        "alias",
+        "account",
+        "trail",
+        "setting",
+        "released",
+        "node",
+        "message",
+        "lock",
+        "domain",
+        "attempt",
+    ):
+        op.drop_table(table)

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from mailsvc.cli.offline import check_config, database
+from mailsvc.cli.output import clean
 from mailsvc.cli.place import Doors, Place, examples
 from mailsvc.cli.services import service, status
 from mailsvc.cli.users import user
@@ -26,7 +27,7 @@ class _Failed(click.ClickException):
     def show(self, file: Any = None) -> None:
         """Write to standard error, in the manner of every other tool."""
         for line in self.message.splitlines():
-            click.echo(f"mailctl: {line}", file=file, err=file is None)
+            click.echo(f"mailctl: {clean(line)}", file=file, err=file is None)
 
 
 class _Program(click.Group):

@@ -19,7 +19,7 @@ Conversation = Callable[["ControlClient"], Coroutine[Any, Any, Result]]
 class Talk(Protocol):
     """Connects, holds a conversation and gives its result."""
 
-    def __call__(self, path: Path, conversation: Conversation[Result]) -> Result:
+    def __call__(self, path: Path, conversation: Conversation[Result], /) -> Result:
         """Raise what the conversation raises, or ``NotReachable``."""
         ...
 

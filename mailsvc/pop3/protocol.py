@@ -15,9 +15,10 @@ from zope.interface import implementer
 
 from mailsvc.background import Background
 from mailsvc.config.settings import LogLevel, Settings
+from mailsvc.config.units import KIB
 from mailsvc.pop3.replies import GREETING, TOO_MANY_CONNECTIONS, Reply
 from mailsvc.pop3.session import Session
-from mailsvc.pop3.table import answer, answer_bad
+from mailsvc.pop3.table import COMMANDS, answer, answer_bad
 from mailsvc.wire.dialogue import (
     BadLine,
     Dialogue,
@@ -31,8 +32,8 @@ from mailsvc.wire.dialogue import (
 
 LONGEST_LINE = 255
 """Octets, CRLF included; RFC 2449 section 4."""
-_SHORT = 512
-"""Octets of a reply that may wait for others of its group."""
+_GROUP = 64 * KIB
+"""Octets of the replies of a group that leave together."""
 _IN_A_ROW = 100
 """Commands of one client before the others get their turn."""
 
@@ -125,13 +126,11 @@ class Pop3Protocol(pop3.POP3):
     async def _say(self, reply: Reply) -> bool:
         """Say a reply; False: it broke off, and so must the connection."""
         dialogue, stalled = self._dialogue, self.factory.settings.pop3.stalled_timeout
-        if reply.rest is None and len(reply.octets) <= _SHORT:
-            dialogue.write(reply.octets)
-            return True
-        if reply.rest is None:
-            await dialogue.send(reply.octets, stalled)
-            return True
         dialogue.write(reply.octets)
+        if reply.rest is None:
+            if dialogue.unsent >= _GROUP:
+                await dialogue.send(b"", stalled)
+            return True
         try:
             async for octets in reply.rest:
                 await dialogue.send(octets, stalled)
@@ -150,7 +149,9 @@ class Pop3Protocol(pop3.POP3):
 
     def _log_command(self, session: Session, line: bytes) -> None:
         verb = line.partition(b" ")[0].upper()
-        said = b"PASS" if verb == b"PASS" else line
+        command = COMMANDS.get(verb)
+        # A password stands also behind a verb that was mistyped.
+        said = verb if command is None or command.raw else line
         self._log.debug("{client} says {said!r}", client=session.client.ip, said=said)
 
     def _log_end(self, session: Session, how: str) -> None:

@@ -28,6 +28,7 @@ from mailsvc.model.ids import IdSource
 from mailsvc.pop3.maildrop import MaildropDoor
 from mailsvc.pop3.protocol import Pop3Factory
 from mailsvc.service.chain import build_chain
+from mailsvc.service.descriptors import allow_connections
 from mailsvc.service.first_run import set_up, show
 from mailsvc.service.listeners import Listeners, MailFactory
 from mailsvc.service.logs import LogFiles
@@ -103,6 +104,7 @@ class MailService(MultiService):
 
     def privilegedStartService(self) -> None:
         """Open the ports; nothing is accepted before the reactor runs."""
+        allow_connections(self._settings.limits.connections)
         self._listeners.open_all()
         super().privilegedStartService()
 
@@ -126,7 +128,12 @@ class MailService(MultiService):
         self._logs.start()
         self._database.start()
         self._passwords.start()
-        super().startService()
+        try:
+            super().startService()
+        except BaseException:
+            # Threads would keep the process from ending.
+            self._close()
+            raise
         _settle_memory()
         self._close_switched_off(switches)
         if passwords:
@@ -139,6 +146,10 @@ class MailService(MultiService):
     async def _stop(self) -> None:
         await self._listeners.close_all()
         await super().stopService()
+        self._close()
+
+    def _close(self) -> None:
+        """End the threads, when everything that waits is committed, and let everything go."""
         self._passwords.stop()
         self._database.stop()
         self._leave_node()

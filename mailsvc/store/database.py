@@ -5,13 +5,11 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 from twisted.internet.interfaces import IReactorFromThreads
-from twisted.internet.threads import deferToThreadPool
-from twisted.python.threadpool import ThreadPool
 
 from mailsvc.config.settings import DatabaseSettings
 from mailsvc.model.ids import IdSource
 from mailsvc.store.engine import Engines
-from mailsvc.store.faults import to_mail_error
+from mailsvc.store.readers import Readers
 from mailsvc.store.writer import BatchQuery, Writer
 
 P = ParamSpec("P")
@@ -42,8 +40,7 @@ class Database:
     ) -> None:
         self.ids = ids
         self._engines = engines
-        self._reactor = reactor
-        self._pool = ThreadPool(1, settings.readers, name="mailsvc readers")
+        self._readers = Readers(engines.read, settings.readers, reactor.callFromThread)
         count = 1 if engines.sqlite else settings.writers
         self._writers = tuple(
             Writer(engines.write, settings, reactor.callFromThread) for _ in range(count)
@@ -61,7 +58,7 @@ class Database:
 
     def start(self) -> None:
         """Start the threads."""
-        self._pool.start()
+        self._readers.start()
         for writer in self._writers:
             writer.start()
 
@@ -69,7 +66,7 @@ class Database:
         """Commit what waits, end the threads and close the connections; blocks until then."""
         for writer in self._writers:
             writer.stop()
-        self._pool.stop()
+        self._readers.stop()
         self._engines.close()
 
     async def run(self, query: Query[P, Result], /, *args: P.args, **kwargs: P.kwargs) -> Result:
@@ -81,14 +78,10 @@ class Database:
             Exception: Whatever *query* raises.
         """
 
-        def ask() -> Result:
-            try:
-                with self._engines.read.begin() as connection:
-                    return query(connection, *args, **kwargs)
-            except Exception as error:
-                raise to_mail_error(error) from error
+        def ask(connection: Connection) -> Result:
+            return query(connection, *args, **kwargs)
 
-        return await deferToThreadPool(self._reactor, self._pool, ask)
+        return await self._readers.ask(ask)
 
     async def write(self, query: Query[P, Result], /, *args: P.args, **kwargs: P.kwargs) -> Result:
         """

@@ -14,10 +14,10 @@ from mailsvc.interfaces import IContent
 from mailsvc.model.ids import AccountId, FolderId, IdSource, MessageId
 from mailsvc.store.tables import chunk, entry, folder, message, trail
 
-INLINE = 64 * KIB
-"""Bodies up to this size stand in the row of the message, larger ones in chunks."""
 CHUNK = 256 * KIB
 """Octets of one chunk; small enough for every server's largest packet."""
+INLINE = CHUNK
+"""Bodies up to this size stand in the row of the message, larger ones in chunks."""
 _MOST_PARAMETERS = 500
 
 

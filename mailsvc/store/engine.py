@@ -4,13 +4,14 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import QueuePool
 
 from mailsvc.errors import ConfigError, StartError
 
 _PRAGMAS = (
+    "PRAGMA page_size = 8192",  # for a new file only; bodies need fewer pages
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",  # 250 means that a power cut loses nothing
     "PRAGMA foreign_keys = ON",
@@ -18,6 +19,7 @@ _PRAGMAS = (
     "PRAGMA temp_store = MEMORY",
 )
 _WRITER_PRAGMAS = (
+    "PRAGMA page_size = 8192",  # for a new file only; bodies need fewer pages
     "PRAGMA cache_size = -32768",  # KiB
     "PRAGMA wal_autocheckpoint = 4000",  # pages: fewer and larger copies into the main file
     "PRAGMA journal_size_limit = 67108864",  # octets the WAL may keep after a burst
@@ -31,7 +33,7 @@ class Engines:
     The two ways into one database.
 
     Args:
-        read: Its transactions see one moment and change nothing.
+        read: Changes nothing; each statement sees one moment.
         write: Its transactions hold SQLite's write lock from their first moment.
         sqlite: One process, one writer, made and upgraded by the service itself.
     """
@@ -92,7 +94,9 @@ def open_engines(text: str, readers: int, writers: int) -> Engines:
     try:
         if url.get_backend_name() == "sqlite":
             return Engines(_sqlite(url, readers, writes=False), _sqlite(url, 1, writes=True), True)
-        return Engines(_server(url, readers), _server(url, writers), False)
+        return Engines(
+            _server(url, readers, "AUTOCOMMIT"), _server(url, writers, "READ COMMITTED"), False
+        )
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         extra = "postgresql" if url.get_backend_name() == "postgresql" else "mariadb"
         raise StartError(
@@ -109,7 +113,6 @@ def _sqlite(url: URL, size: int, *, writes: bool) -> Engine:
         connect_args={"check_same_thread": False, "timeout": 10.0},
     )
     pragmas = _PRAGMAS + (_WRITER_PRAGMAS if writes else _READER_PRAGMAS)
-    begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
 
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _record: object) -> None:
@@ -118,19 +121,21 @@ def _sqlite(url: URL, size: int, *, writes: bool) -> Engine:
         for pragma in pragmas:
             connection.execute(pragma)
 
-    @event.listens_for(engine, "begin")
-    def start(connection: object) -> None:
-        connection.exec_driver_sql(begin)  # type: ignore[attr-defined]  # a Connection
+    if writes:
+
+        @event.listens_for(engine, "begin")
+        def start(connection: Connection) -> None:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
 
 
-def _server(url: URL, size: int) -> Engine:
+def _server(url: URL, size: int, isolation_level: str) -> Engine:
     return create_engine(
         url,
         pool_size=size,
         max_overflow=0,
         pool_pre_ping=True,
-        isolation_level="READ COMMITTED",
+        isolation_level=isolation_level,
         connect_args={"connect_timeout": 10},
     )

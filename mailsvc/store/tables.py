@@ -71,8 +71,12 @@ ID = BigInteger().with_variant(Integer(), "sqlite")
 """SQLite keeps a table in the order of an INTEGER key, and of no other: rows are appended."""
 
 NAME = String(255)
-ADDRESS = String(320)
-"""Address keys: 64 octets, the @ and 255 octets."""
+ADDRESS = String(400)
+"""64 octets, the @ and 255 octets; quoting or folding may make twice as many of the first."""
+
+
+_IN_KEY_ORDER = frozenset({"entry", "expunged", "released", "lock"})
+"""Small rows that SQLite keeps inside the index of their key; bodies would make it deep."""
 
 
 def _table(name: str, *items: Any) -> Table:
@@ -87,7 +91,7 @@ def _table(name: str, *items: Any) -> Table:
         mariadb_charset="utf8mb4",
         mariadb_collate="utf8mb4_bin",
         mariadb_engine="InnoDB",
-        sqlite_with_rowid=name not in {"entry", "chunk", "expunged", "released", "lock"},
+        sqlite_with_rowid=name not in _IN_KEY_ORDER,
     )
 
 

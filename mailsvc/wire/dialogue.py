@@ -102,6 +102,7 @@ class Dialogue:
         "idle",
         "longest_line",
         "session_end",
+        "unsent",
     )
 
     def __init__(
@@ -120,6 +121,8 @@ class Dialogue:
         self._buffer = b""
         self._at = 0
         self._out: list[bytes] = []
+        self.unsent = 0
+        """Octets that were written and not yet flushed."""
         self._ended: type[Exception] | None = None
         self._waiter: Deferred[None] | None = None
         self._deadline: float | None = None
@@ -221,12 +224,14 @@ class Dialogue:
     def write(self, octets: bytes) -> None:
         """Say something when the conversation next waits."""
         self._out.append(octets)
+        self.unsent += len(octets)
 
     def flush(self) -> None:
         """Say it now."""
         if self._out:
             octets = self._out[0] if len(self._out) == 1 else b"".join(self._out)
             self._out.clear()
+            self.unsent = 0
             self._transport.write(octets)
 
     async def send(self, octets: bytes, timeout: float) -> None:
@@ -261,6 +266,7 @@ class Dialogue:
     def abort(self) -> None:
         """Hang up at once."""
         self._out.clear()
+        self.unsent = 0
         self._transport.abortConnection()
 
     # Between the two.

@@ -1,6 +1,7 @@
 """The dot-stuffed multi-line text of SMTP and POP3; RFC 5321 section 4.5.2, RFC 1939 section 3."""
 
 END = b"\r\n.\r\n"
+LINE_DOT = b"\r\n."
 _HEADS = tuple(END[:length] for length in range(4, 0, -1))
 
 
@@ -31,7 +32,8 @@ class DotReader:
         A piece of the answer never ends between CR and LF.
         """
         window = self._held + octets
-        end = window.find(END)
+        dot = window.find(LINE_DOT)
+        end = -1 if dot < 0 else window.find(END, dot)
         if end >= 0:
             self.done = True
             self.rest = window[end + len(END) :]
@@ -39,20 +41,18 @@ class DotReader:
         else:
             held = next((head for head in _HEADS if window.endswith(head)), b"")
             self._held = held
-            content = window[: len(window) - len(held)]
-        return self._unstuff(content)
+            content = window[: len(window) - len(held)] if held else window
+        if dot >= 0:
+            content = content.replace(LINE_DOT, b"\r\n")
+        return self._check(content)
 
-    def _unstuff(self, content: bytes) -> bytes:
-        if not content:
-            return content
-        lines = content.count(b"\r\n")
-        if self.clean and (
-            content.count(b"\n") != lines or content.count(b"\r") != lines or b"\0" in content
-        ):
-            self.clean = False
-        if b"\r\n." in content:
-            content = content.replace(b"\r\n.", b"\r\n")
-        if self._fresh:
+    def _check(self, content: bytes) -> bytes:
+        """Notice what is not clean, and drop the line end that we have made up."""
+        if self.clean:
+            # Without CR, LF and NUL it is shorter by two octets a line, or there is a bare one.
+            bare = content.translate(None, b"\r\n\0")
+            self.clean = len(content) - len(bare) == 2 * content.count(b"\r\n")
+        if self._fresh and content:
             self._fresh = False
             return content[2:]
         return content
@@ -68,10 +68,11 @@ class DotWriter:
 
     def feed(self, octets: bytes) -> bytes:
         """Take the next piece; give it as it goes on the wire."""
-        window = self._tail + octets
-        skip = len(self._tail)
-        self._tail = window[-2:]
-        return window.replace(b"\r\n.", b"\r\n..")[skip:]
+        tail, self._tail = self._tail, (self._tail + octets[-2:])[-2:]
+        first = b"" if (tail + octets[:2]).find(b"\r\n.") < 0 else tail
+        if not first and b"\r\n." not in octets:
+            return octets
+        return (tail + octets).replace(b"\r\n.", b"\r\n..")[len(tail) :]
 
     def finish(self) -> bytes:
         """Give what ends the text; a last line without CRLF gets one."""

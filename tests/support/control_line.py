@@ -1,7 +1,7 @@
 """Both ends of the control channel in one test, without a socket."""
 
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ from twisted.test.iosim import FakeTransport, IOPump
 from twisted.test.iosim import connect as connect_in_memory
 
 from mailsvc.admin.administration import Administration
+from mailsvc.cli.place import Conversation, Talk
 from mailsvc.control.client import ControlClient
 from mailsvc.control.connection import ControlConnection, House
 
@@ -109,12 +110,10 @@ class Line:
         self.flush()
 
 
-def talk_in_memory(
-    administration: Administration, clock: Clock
-) -> Callable[[Path, Callable[[ControlClient], Coroutine[Any, Any, Result]]], Result]:
+def talk_in_memory(administration: Administration, clock: Clock) -> Talk:
     """Make what mailctl talks through: a new line each time."""
 
-    def talk(_path: Path, conversation: Callable[[ControlClient], Coroutine[Any, Any, Any]]) -> Any:
+    def talk(_path: Path, conversation: Conversation[Result]) -> Result:
         line = Line(administration, clock).greeted()
         try:
             return line.finish(conversation(line.client))

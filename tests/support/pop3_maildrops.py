@@ -3,6 +3,7 @@
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -63,6 +64,7 @@ class MemoryMaildrops:
         """What the next call of a method waits for."""
         self._clock = clock
         self._drops: dict[AccountId, Drop] = {}
+        self._bodies: dict[MessageId, bytes] = {}
         self._leases: dict[AccountId, tuple[int, float]] = {}
         self._last_number = 0
 
@@ -72,7 +74,9 @@ class MemoryMaildrops:
         """Deliver mail."""
         drop = self._drops.setdefault(account.id, Drop())
         for body in bodies:
-            drop.entries[drop.next_uid] = (MessageId(self._number()), body)
+            message = MessageId(self._number())
+            self._bodies[message] = body
+            drop.entries[drop.next_uid] = (message, body)
             drop.next_uid += 1
 
     def mail_of(self, account: Account) -> list[bytes]:
@@ -81,7 +85,8 @@ class MemoryMaildrops:
 
     def remove(self, account: Account, uid: int) -> None:
         """Remove a message as the web does, lease or not."""
-        del self._drop(account.id).entries[uid]
+        message, _ = self._drop(account.id).entries.pop(uid)
+        del self._bodies[message]
 
     def is_taken(self, account: Account) -> bool:
         """Whether a session has it."""
@@ -128,14 +133,13 @@ class MemoryMaildrops:
         """Fetch small bodies."""
         await self._obstacle("read")
         self.reads.append(len(messages))
-        bodies = self._bodies()
-        found = {number: bodies[number] for number in messages if number in bodies}
+        found = {number: self._bodies[number] for number in messages if number in self._bodies}
         return {n: body if len(body) <= self.inline else None for n, body in found.items()}
 
     async def read_chunk(self, message: MessageId, number: int) -> bytes | None:
         """Fetch a part of a large body."""
         await self._obstacle("read_chunk")
-        body = self._bodies().get(message, b"")
+        body = self._bodies.get(message, b"")
         start = number * self.chunk
         return body[start : start + self.chunk] or None if len(body) > self.inline else None
 
@@ -145,13 +149,11 @@ class MemoryMaildrops:
         if not self._holds(lease):
             raise MaildropInUse
         for uid in uids:
-            self._drop(lease.account).entries.pop(uid, None)
+            message, _ = self._drop(lease.account).entries.pop(uid, (None, b""))
+            self._bodies.pop(cast("MessageId", message), None)
 
     def _drop(self, account: AccountId) -> Drop:
         return self._drops.setdefault(account, Drop())
-
-    def _bodies(self) -> dict[MessageId, bytes]:
-        return {n: body for drop in self._drops.values() for n, body in drop.entries.values()}
 
     def _holds(self, lease: Lease) -> bool:
         return self._leases.get(lease.account, (0, 0.0))[0] == lease.token

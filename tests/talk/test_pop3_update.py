@@ -57,7 +57,7 @@ class TestQuit:
         """Stock Twisted ignores the outcome."""
         gate: Deferred[None] = Deferred()
         office.maildrops.gates["expunge"] = gate
-        talk = office.log_in().says(b"DELE 1", b"QUIT").hears(b"+OK").hears_nothing()
+        talk = office.log_in().says(b"DELE 1").hears(b"+OK").says(b"QUIT").hears_nothing()
         assert len(office.maildrops.mail_of(alice)) == 2
 
         gate.callback(None)
@@ -161,7 +161,7 @@ class TestWithoutQuit:
         """The command is answered, then the session ends."""
         gate: Deferred[None] = Deferred()
         office.maildrops.gates["expunge"] = gate
-        talk = office.log_in().says(b"DELE 1", b"QUIT").hears(b"+OK")
+        talk = office.log_in().says(b"DELE 1").hears(b"+OK").says(b"QUIT").hears_nothing()
 
         office.factory.interrupt()
         assert len(office.background) == 1

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Coroutine, Iterator
 from itertools import count
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import pytest
@@ -211,7 +210,7 @@ def test_a_large_message_comes_in_chunks(case: Case) -> None:
     message = MessageId(snapshot.messages[0])
 
     assert case.bodies(snapshot) == [None, b"small\r\n"]
-    chunks = []
+    chunks: list[bytes] = []
     while (chunk := now(case.maildrops.read_chunk(message, len(chunks)))) is not None:
         chunks.append(chunk)
     assert b"".join(chunks) == body

@@ -1,0 +1,94 @@
+"""A few threads that ask the database, each on a connection of its own."""
+
+from collections.abc import Callable
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from mailsvc.store.faults import is_gone, to_mail_error
+
+Result = TypeVar("Result")
+
+_Ask = Callable[[Connection], Any]
+
+
+class Readers:
+    """
+    Runs queries on threads and fires their answers on the reactor's thread.
+
+    Twisted's own thread pool costs as much as a small query: it asks a coordinator for a
+    worker each time. Here the threads wait at one queue, and each keeps its connection,
+    which commits by itself: every statement sees one moment.
+
+    Args:
+        engine: Where to read.
+        count: Threads and connections.
+        call_from_thread: Runs a function on the reactor's thread.
+    """
+
+    def __init__(
+        self, engine: Engine, count: int, call_from_thread: Callable[..., object]
+    ) -> None:
+        self._engine = engine
+        self._call_from_thread = call_from_thread
+        self._queue: SimpleQueue[tuple[_Ask, Deferred[Any]] | None] = SimpleQueue()
+        self._threads = [
+            Thread(target=self._run, name=f"mailsvc reader {number}", daemon=True)
+            for number in range(count)
+        ]
+
+    def start(self) -> None:
+        """Start the threads."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Answer all that waits, then end the threads; blocks until then."""
+        for _ in self._threads:
+            self._queue.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def ask(self, query: Callable[[Connection], Result]) -> "Deferred[Result]":
+        """Run *query* on some thread; on the reactor's thread only."""
+        answer: Deferred[Result] = Deferred()
+        self._queue.put((query, answer))
+        return answer
+
+    def _run(self) -> None:
+        connection: Connection | None = None
+        while (job := self._queue.get()) is not None:
+            query, answer = job
+            try:
+                connection, found = self._ask(connection, query)
+            except Exception as error:  # noqa: BLE001 - answered to whoever waits
+                if is_gone(error):
+                    connection = _drop(connection)
+                fault = to_mail_error(error)
+                fault.__cause__ = None if fault is error else error
+                self._call_from_thread(answer.errback, Failure(fault))
+            else:
+                self._call_from_thread(answer.callback, found)
+        _drop(connection)
+
+    def _ask(self, connection: Connection | None, query: _Ask) -> tuple[Connection, Any]:
+        """Ask once, and once more on a new connection when an old one turns out lost."""
+        if connection is not None:
+            try:
+                return connection, query(connection)
+            except Exception as error:
+                if not is_gone(error):
+                    raise
+                _drop(connection)
+        connection = self._engine.connect()
+        return connection, query(connection)
+
+
+def _drop(connection: Connection | None) -> None:
+    if connection is not None:
+        connection.invalidate()
+        connection.close()
