@@ -8,7 +8,7 @@ a daemon says 80 octets of an exception, in quotation marks.
 import contextlib
 import os
 import sys
-from typing import TextIO, cast
+from typing import Any, TextIO, cast
 
 
 class StandardError:
@@ -58,4 +58,4 @@ def silence_echo(echo: str) -> None:
     """Keep twistd's parent process from repeating a reason that was told already."""
     stream = sys.__stderr__
     if stream is not None:
-        sys.__stderr__ = cast("TextIO", _WithoutEcho(stream, echo))  # type: ignore[misc]  # Final
+        sys.__stderr__ = cast("Any", _WithoutEcho(stream, echo))  # type: ignore[misc]  # Final

@@ -123,13 +123,14 @@ class MailService(MultiService):
         self._ids.join(number)
         if engines.sqlite:
             transact(engines, drop_leases)
-        passwords = set_up(engines, self._ids, settings.first_run)
         switches = transact(engines, read_settings)
         self._logs.start()
         self._database.start()
         self._passwords.start()
         try:
             super().startService()
+            # Last of all that may fail: passwords that were made must be shown.
+            passwords = set_up(engines, self._ids, settings.first_run)
         except BaseException:
             # Threads would keep the process from ending.
             self._close()

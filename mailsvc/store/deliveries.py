@@ -21,6 +21,34 @@ INLINE = CHUNK
 _MOST_PARAMETERS = 500
 
 
+# Made once: putting a statement together costs more than running it.
+_COUNTERS = (
+    select(folder.c.id, folder.c.account_id, folder.c.uidnext, folder.c.modseq)
+    .where(folder.c.id.in_(bindparam("folders", expanding=True)))
+    .order_by(folder.c.id)
+    .with_for_update()
+)
+_USED = (
+    select(folder.c.account_id, func.sum(folder.c.octets), func.sum(folder.c.messages))
+    .where(folder.c.account_id.in_(bindparam("accounts", expanding=True)))
+    .group_by(folder.c.account_id)
+)
+_INSERT_MESSAGE = insert(message)
+_INSERT_CHUNK = insert(chunk)
+_INSERT_ENTRY = insert(entry)
+_INSERT_STORY = insert(trail)
+_UPDATE_FOLDER = (
+    update(folder)
+    .where(folder.c.id == bindparam("folder"))
+    .values(
+        uidnext=bindparam("next"),
+        modseq=bindparam("highest"),
+        messages=folder.c.messages + bindparam("more_messages"),
+        octets=folder.c.octets + bindparam("more_octets"),
+    )
+)
+
+
 class RecipientGone(MailError):
     """The account was removed between RCPT and the end of the message."""
 
@@ -147,8 +175,8 @@ class DeliverBatch:
                     }
                 )
                 counters.uidnext += 1
-        connection.execute(insert(entry), entries)
-        connection.execute(insert(trail), story)
+        connection.execute(_INSERT_ENTRY, entries)
+        connection.execute(_INSERT_STORY, story)
 
 
 def _lock_folders(connection: Connection, items: Sequence[Delivery]) -> dict[int, _Folder]:
@@ -156,12 +184,7 @@ def _lock_folders(connection: Connection, items: Sequence[Delivery]) -> dict[int
     wanted = sorted({target.folder for item in items for target in item.targets})
     found: dict[int, _Folder] = {}
     for some in _slices(wanted):
-        rows = connection.execute(
-            select(folder.c.id, folder.c.account_id, folder.c.uidnext, folder.c.modseq)
-            .where(folder.c.id.in_(some))
-            .order_by(folder.c.id)
-            .with_for_update()
-        )
+        rows = connection.execute(_COUNTERS, {"folders": some})
         for number, account, uidnext, modseq in rows:
             found[number] = _Folder(account, uidnext, modseq + 1)
     return found
@@ -177,11 +200,7 @@ def _usage(connection: Connection, items: Sequence[Delivery]) -> dict[int, list[
     }
     found: dict[int, list[int]] = {}
     for some in _slices(sorted(limited)):
-        rows = connection.execute(
-            select(folder.c.account_id, func.sum(folder.c.octets), func.sum(folder.c.messages))
-            .where(folder.c.account_id.in_(some))
-            .group_by(folder.c.account_id)
-        )
+        rows = connection.execute(_USED, {"accounts": some})
         for account, octets, messages in rows:
             found[account] = [int(octets), int(messages)]
     return found
@@ -216,7 +235,7 @@ def _too_much(target: Target, octets: int, messages: int) -> bool:
 
 def _insert_bodies(connection: Connection, items: Sequence[Delivery]) -> None:
     connection.execute(
-        insert(message),
+        _INSERT_MESSAGE,
         [
             {
                 "id": item.message,
@@ -234,7 +253,7 @@ def _insert_bodies(connection: Connection, items: Sequence[Delivery]) -> None:
         if item.octets > INLINE:
             for number, piece in enumerate(_pieces(item)):
                 connection.execute(
-                    insert(chunk), {"message_id": item.message, "number": number, "body": piece}
+                    _INSERT_CHUNK, {"message_id": item.message, "number": number, "body": piece}
                 )
 
 
@@ -250,18 +269,6 @@ def _pieces(item: Delivery) -> Iterator[bytes]:
     pieces = iter(item.content.pieces(CHUNK))
     yield item.trace + next(pieces, b"")
     yield from pieces
-
-
-_UPDATE_FOLDER = (
-    update(folder)
-    .where(folder.c.id == bindparam("folder"))
-    .values(
-        uidnext=bindparam("next"),
-        modseq=bindparam("highest"),
-        messages=folder.c.messages + bindparam("more_messages"),
-        octets=folder.c.octets + bindparam("more_octets"),
-    )
-)
 
 
 def _update_folders(connection: Connection, folders: dict[int, _Folder]) -> None:

@@ -2,7 +2,7 @@
 
 import errno
 
-from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from mailsvc.errors import CommandError, MailError, StorageFailed, StorageFull
@@ -36,7 +36,14 @@ def is_gone(error: BaseException) -> bool:
 
 
 def worth_another_try(error: BaseException) -> bool:
-    """Whether the transaction was only in another one's way: deadlock, serialization failure."""
+    """
+    Whether the transaction was only in another one's way.
+
+    Deadlock, serialization failure, or a key that another one took at the same moment: the
+    next look at the rows tells which.
+    """
+    if isinstance(error, IntegrityError):
+        return True
     if not isinstance(error, DBAPIError) or error.orig is None:
         return False
     if getattr(error.orig, "sqlstate", None) in _POSTGRESQL_AGAIN:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 from zope.interface import implementer
 
 from mailsvc.errors import MaildropInUse
@@ -18,6 +18,22 @@ from mailsvc.store.removal import release_entries
 from mailsvc.store.tables import chunk, entry, expunged, folder, lock, message
 
 _MOST_PARAMETERS = 500
+
+# Made once: putting a statement together costs more than running it.
+_UIDVALIDITY = select(folder.c.uidvalidity).where(folder.c.id == bindparam("folder"))
+_LISTING = (
+    select(entry.c.uid, entry.c.message_id, entry.c.octets)
+    .where(entry.c.folder_id == bindparam("folder"))
+    .order_by(entry.c.uid)
+)
+_BODIES = select(message.c.id, message.c.body).where(
+    message.c.id.in_(bindparam("messages", expanding=True))
+)
+_HELD = select(lock.c.name, lock.c.until).where(lock.c.name.in_(bindparam("names", expanding=True)))
+_RELEASE = delete(lock).where(
+    lock.c.name.in_(bindparam("names", expanding=True)),
+    lock.c.owner.in_(bindparam("tokens", expanding=True)),
+)
 
 
 @implementer(IMaildrops)
@@ -90,10 +106,7 @@ def take_leases(conn: Connection, wishes: Sequence[_Wish]) -> Sequence[Exception
     """
     now = datetime.now(UTC)
     names = sorted({wish.name for wish in wishes})
-    held = {
-        row.name: row.until
-        for row in conn.execute(select(lock.c.name, lock.c.until).where(lock.c.name.in_(names)))
-    }
+    held = {row.name: row.until for row in conn.execute(_HELD, {"names": names})}
     void = [name for name, until in held.items() if until < now]
     if void:
         conn.execute(delete(lock).where(lock.c.name.in_(void), lock.c.until < now))
@@ -126,19 +139,15 @@ def release_leases(conn: Connection, leases: Sequence[Lease]) -> Sequence[None]:
     """Drop leases that are still ours; a ``BatchQuery``."""
     tokens = [lease.token for lease in leases]
     names = [_lock_name(lease) for lease in leases]
-    conn.execute(delete(lock).where(lock.c.name.in_(names), lock.c.owner.in_(tokens)))
+    conn.execute(_RELEASE, {"names": names, "tokens": tokens})
     return [None] * len(leases)
 
 
 def take_snapshot(conn: Connection, lease: Lease) -> Snapshot:
     """List one maildrop in order of arrival; RFC 1939 section 5."""
-    uidvalidity = conn.scalar(select(folder.c.uidvalidity).where(folder.c.id == lease.folder))
+    uidvalidity = conn.scalar(_UIDVALIDITY, {"folder": lease.folder})
     uids, messages, octets = array("q"), array("q"), array("q")
-    rows = conn.execute(
-        select(entry.c.uid, entry.c.message_id, entry.c.octets)
-        .where(entry.c.folder_id == lease.folder)
-        .order_by(entry.c.uid)
-    )
+    rows = conn.execute(_LISTING, {"folder": lease.folder})
     for some in rows.partitions(5000):
         columns = tuple(zip(*some, strict=True))
         uids.extend(columns[0])
@@ -149,7 +158,7 @@ def take_snapshot(conn: Connection, lease: Lease) -> Snapshot:
 
 def read_bodies(conn: Connection, messages: Sequence[MessageId]) -> dict[MessageId, bytes | None]:
     """Fetch the bodies that stand in the rows of their messages; None: in chunks."""
-    rows = conn.execute(select(message.c.id, message.c.body).where(message.c.id.in_(messages)))
+    rows = conn.execute(_BODIES, {"messages": messages})
     return {MessageId(number): body for number, body in rows}
 
 

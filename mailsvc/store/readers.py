@@ -30,9 +30,7 @@ class Readers:
         call_from_thread: Runs a function on the reactor's thread.
     """
 
-    def __init__(
-        self, engine: Engine, count: int, call_from_thread: Callable[..., object]
-    ) -> None:
+    def __init__(self, engine: Engine, count: int, call_from_thread: Callable[..., object]) -> None:
         self._engine = engine
         self._call_from_thread = call_from_thread
         self._queue: SimpleQueue[tuple[_Ask, Deferred[Any]] | None] = SimpleQueue()
@@ -67,7 +65,8 @@ class Readers:
                 connection, found = self._ask(connection, query)
             except Exception as error:  # noqa: BLE001 - answered to whoever waits
                 if is_gone(error):
-                    connection = _drop(connection)
+                    _drop(connection)
+                    connection = None
                 fault = to_mail_error(error)
                 fault.__cause__ = None if fault is error else error
                 self._call_from_thread(answer.errback, Failure(fault))

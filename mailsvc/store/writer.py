@@ -68,6 +68,7 @@ class Writer:
         self._call_from_thread = call_from_thread
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._waiting = 0
+        self._connection: Connection | None = None
         self._thread = Thread(target=self._run, name="mailsvc writer", daemon=True)
 
     def start(self) -> None:
@@ -113,7 +114,13 @@ class Writer:
             answers = self._commit(jobs)
             self._call_from_thread(self._settle, jobs, answers)
             if last:
-                return
+                break
+        self._drop_connection()
+
+    def _drop_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
     def _collect(self, first: _Job) -> tuple[list[_Job], bool]:
         """Take all that waits, up to the limits; True: it was the last of all."""
@@ -136,15 +143,12 @@ class Writer:
             return self._transact(jobs)
         except Exception as error:  # noqa: BLE001 - answered to whoever waits
             if is_gone(error):
-                self._log.error("the database is not there: {error}", error=_name(error))
+                self._drop_connection()
+                self._say("the database is not there", error)
                 return [StorageFailed() for _ in jobs]
             if len(jobs) == 1:
                 return [self._try_again(jobs[0], error)]
-            self._log.info(
-                "a transaction of {count} items was undone ({error}); trying them singly",
-                count=len(jobs),
-                error=_name(error),
-            )
+            self._say(f"a transaction of {len(jobs)} items was undone, trying them singly", error)
             return [self._commit([job])[0] for job in jobs]
 
     def _try_again(self, job: _Job, error: Exception) -> Any:
@@ -157,8 +161,12 @@ class Writer:
             except Exception as again:  # noqa: BLE001 - judged by the next turn or answered
                 error = again
         if not isinstance(error, MailError | CommandError):
-            self._log.error("the database did not take a transaction: {error}", error=_name(error))
+            self._say("the database did not take a transaction", error)
         return to_mail_error(error)
+
+    def _say(self, what: str, error: Exception) -> None:
+        """Log on the reactor's thread: log files are written by that one only."""
+        self._call_from_thread(self._log.error, "{what}: {error}", what=what, error=_name(error))
 
     def _transact(self, jobs: list[_Job]) -> list[Any]:
         """Run one transaction; jobs of one kind go down together."""
@@ -166,9 +174,11 @@ class Writer:
         for index, job in enumerate(jobs):
             kinds.setdefault(job.query, []).append(index)
         answers: list[Any] = [None] * len(jobs)
-        with self._engine.begin() as connection:
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        with self._connection.begin():
             for query, indexes in kinds.items():
-                found = query(connection, [jobs[index].item for index in indexes])
+                found = query(self._connection, [jobs[index].item for index in indexes])
                 for index, answer in zip(indexes, found, strict=True):
                     answers[index] = answer
         return answers

@@ -9,11 +9,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from poplib import POP3
-from smtplib import SMTP
+from poplib import POP3, error_proto
+from smtplib import SMTP, SMTPException
 from typing import Any, NoReturn, Self
 
 import pytest
@@ -101,7 +101,6 @@ def run(
     *,
     given: str = "",
     folder: Path | None = None,
-    user: str | None = None,
     seconds: float = PATIENCE,
 ) -> Ended:
     """
@@ -111,7 +110,6 @@ def run(
         command: Program and arguments.
         given: Its standard input.
         folder: Where it runs.
-        user: Who runs it; None: who runs the tests.
         seconds: After so long it is stuck.
     """
     began = time.monotonic()
@@ -123,21 +121,8 @@ def run(
         timeout=seconds,
         text=True,
         check=False,
-        **_identity(user),
     )
     return Ended(done.returncode, done.stdout, done.stderr, time.monotonic() - began)
-
-
-def _identity(user: str | None) -> dict[str, Any]:
-    if user is None:
-        return {}
-    return {"user": user, "group": _group_of(user), "extra_groups": []}
-
-
-def _group_of(user: str) -> int:
-    import pwd
-
-    return pwd.getpwnam(user).pw_gid
 
 
 class Daemon:
@@ -147,14 +132,14 @@ class Daemon:
     Args:
         folder: Gets ``config.yaml``, the state folder and what the daemon prints.
         settings: For config.yaml, over those that every test needs.
-        user: Who runs it; None: who runs the tests.
+        prefix: Runs it: a program that takes a command.
     """
 
     def __init__(
-        self, folder: Path, settings: Mapping[str, Any] | None = None, user: str | None = None
+        self, folder: Path, settings: Mapping[str, Any] | None = None, prefix: Sequence[str] = ()
     ) -> None:
         self.folder = folder
-        self.user = user
+        self._prefix = prefix
         self.passwords: dict[str, str] = {}
         """By the local part of the address; from the output of the first start."""
         self.ports = dict(zip(LISTENERS, free_ports(len(LISTENERS)), strict=True))
@@ -232,7 +217,6 @@ class Daemon:
                 stderr=err,
                 cwd=self.folder,
                 start_new_session=True,
-                **_identity(self.user),
             )
         for name in expect:
             wait_until(lambda name=name: self._greets(name), f"a greeting of {name}")  # type: ignore[misc]  # bound now
@@ -246,7 +230,7 @@ class Daemon:
     def _command(self, *options: str) -> list[str]:
         place = ["mailsvc", "-c", str(self.config)]
         pidfile = "" if "-n" in options else str(self.folder / "twistd.pid")
-        return [*program("twistd"), *options, f"--pidfile={pidfile}", *place]
+        return [*self._prefix, *program("twistd"), *options, f"--pidfile={pidfile}", *place]
 
     def _greets(self, name: str) -> bool:
         if self._running.poll() is not None:
@@ -265,7 +249,7 @@ class Daemon:
         """Start it where it cannot start, and wait for its end."""
         options = () if background else ("-n",)
         command = self._command(*options)
-        return run(command, folder=self.folder, user=self.user, seconds=seconds)
+        return run(command, folder=self.folder, seconds=seconds)
 
     def start_in_background(self) -> Ended:
         """Start it without ``-n``; ``stop_in_background`` must follow."""
@@ -324,12 +308,20 @@ class Daemon:
     def submission(self, user: str) -> SMTP:
         """Connect and log in as a user who sends."""
         client = SMTP(_HERE, self.ports["submission"], timeout=PATIENCE)
-        client.login(f"{user}@test.com", self.passwords[user])
+        try:
+            client.login(f"{user}@test.com", self.passwords[user])
+        except SMTPException:
+            client.close()
+            raise
         return client
 
     def pop3(self, user: str) -> POP3:
         """Connect and log in as a user who collects."""
         client = POP3(_HERE, self.ports["pop3"], timeout=PATIENCE)
-        client.user(f"{user}@test.com")
-        client.pass_(self.passwords[user])
+        try:
+            client.user(f"{user}@test.com")
+            client.pass_(self.passwords[user])
+        except error_proto:
+            client.close()
+            raise
         return client

@@ -283,7 +283,9 @@ def _program(server: str, name: str) -> str:
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
     if found is not None:
         return found
-    versions = sorted(Path("/usr/lib/postgresql").glob("*"), key=lambda path: (len(path.name), path))
+    versions = sorted(
+        Path("/usr/lib/postgresql").glob("*"), key=lambda path: (len(path.name), path)
+    )
     for folder in reversed(versions):
         if (program := folder / "bin" / name).is_file():
             return str(program)

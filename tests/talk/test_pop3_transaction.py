@@ -179,6 +179,12 @@ class TestALargeMessage:
         assert talk.asks(b"TOP 2 500") == content[: 16 + 500 * 10]
         talk.says(b"STAT").hears(b"+OK 2 ")
 
+    def test_a_last_line_without_crlf_gets_one(self, office: PostOffice) -> None:
+        """As in a small message."""
+        office.add(b"bob", b"x" * 250)
+        talk = office.log_in(b"bob").says(b"RETR 1", b"NOOP").hears(b"+OK 250")
+        talk.hears_exactly(b"x" * 250, b".").hears(b"+OK").hears_nothing()
+
     def test_top_fetches_no_more_than_it_needs(self, office: PostOffice, talk: Talk) -> None:
         """A chunk behind the last line that was asked for stays in the database."""
         office.maildrops.faults.clear()

@@ -57,8 +57,9 @@ class TestWhole:
         switchboard = PaperSwitchboard(listener("pop3", "pop3", "pop3", 2110))
 
         async def use(reactor: Any) -> list["subprocess.CompletedProcess[str]"]:
-            engines = open_engines(f"sqlite:///{file}", 2, 1)
-            database = Database(engines, DatabaseSettings(), reactor, office.ids)
+            settings = DatabaseSettings(readers=2)
+            engines = open_engines(f"sqlite:///{file}", settings.readers, 1)
+            database = Database(engines, settings, reactor, office.ids)
             passwords = Passwords(reactor, reactor, LoginSettings())
             administration = Administration(
                 database=database,

@@ -210,6 +210,31 @@ class TestLease:
         assert case.clock.getDelayedCalls() == []
         assert not case.maildrops.is_taken(ALICE)
 
+    def test_a_renewal_during_the_release_is_the_last_one(self) -> None:
+        """No timer is left behind."""
+        case = Case()
+        renewal, release = Deferred[None](), Deferred[None]()
+        case.maildrops.gates.update(renew=renewal, release=release)
+        case.wait(41)
+        case.leave()
+
+        renewal.callback(None)
+
+        assert case.clock.getDelayedCalls() == []
+        release.callback(None)
+        assert not case.maildrops.is_taken(ALICE)
+
+    def test_a_session_that_ends_gives_its_memory_back(self) -> None:
+        """What was read ahead of it is for others."""
+        case = Case(*[b"x" * 400] * 3)
+        room = cast("Any", case.door)._room  # noqa: SLF001 - what the operator pays for
+        before = room.free
+        outcome(case.maildrop.whole(0))
+
+        case.leave()
+
+        assert room.free == before
+
     def test_an_idle_session_gives_its_memory_back(self) -> None:
         """What was read ahead of a client that sleeps is dropped."""
         case = Case(*[b"x" * 400] * 3)

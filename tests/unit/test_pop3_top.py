@@ -54,6 +54,13 @@ def test_a_line_may_be_of_any_length() -> None:
     assert cut(1, b"\r\n" + line + line) == b"\r\n" + line
 
 
+@pytest.mark.parametrize("edge", range(len(MESSAGE)))
+@pytest.mark.parametrize("lines", range(4))
+def test_no_edge_matters(edge: int, lines: int) -> None:
+    """Not even one in the middle of the empty line."""
+    assert cut(lines, MESSAGE[:edge], MESSAGE[edge:]) == cut(lines, MESSAGE)
+
+
 @given(pieces_of_mail, st.integers(0, 5))
 def test_the_edges_of_pieces_do_not_matter(pieces: list[bytes], lines: int) -> None:
     """A large message that is stored in pieces is cut where a small one is."""

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 import pytest
 
-from tests.support.daemon import Daemon
+from tests.support.daemon import Daemon, require
 
 MakeDaemon = Callable[..., Daemon]
 
@@ -31,3 +32,10 @@ def make_daemon(tmp_path: Path) -> Iterator[MakeDaemon]:
 def daemon(make_daemon: MakeDaemon) -> Daemon:
     """Start one daemon on an empty folder."""
     return make_daemon().start()
+
+
+def installed(name: str) -> str:
+    """Find a mail client; skip the test where it is not installed."""
+    path = which(name)
+    require(path, f"{name} is not installed")
+    return str(path)
