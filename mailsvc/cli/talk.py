@@ -23,6 +23,7 @@ def talk(path: Path, conversation: Conversation[Result]) -> Result:
     # One of its own: nothing else in this process has a reactor.
     reactor: Any = SelectReactor()
     outcome: list[Result | Failure] = []
+    ending: list[bool] = []
 
     async def hold() -> Result:
         client = await connect(reactor, path)
@@ -32,10 +33,13 @@ def talk(path: Path, conversation: Conversation[Result]) -> Result:
             client.close()
 
     def done(result: Result | Failure) -> None:
-        outcome.append(result)
-        reactor.stop()
+        # Ctrl-C ends the reactor first, and then the connection: that is no answer.
+        if not ending:
+            outcome.append(result)
+            reactor.stop()
 
     reactor.callWhenRunning(lambda: Deferred.fromCoroutine(hold()).addBoth(done))
+    reactor.addSystemEventTrigger("before", "shutdown", ending.append, True)
     reactor.run()
     if not outcome:
         raise KeyboardInterrupt

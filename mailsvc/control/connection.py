@@ -8,10 +8,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITransport
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
-from twisted.protocols.amp import AMP, ASK, COMMAND, AmpBox, Command, RemoteAmpError
+from twisted.protocols.amp import (
+    AMP,
+    ASK,
+    COMMAND,
+    AmpBox,
+    BinaryBoxProtocol,
+    Command,
+    RemoteAmpError,
+)
 from twisted.python.failure import Failure
 
 from mailsvc.admin.administration import Administration
@@ -104,6 +112,10 @@ class ControlConnection(AMP):
         self._closed = False
         self._deadline: IDelayedCall | None = None
 
+    def makeConnection(self, transport: ITransport) -> None:
+        """Begin without AMP's line in the log: a monitor runs mailctl each minute."""
+        BinaryBoxProtocol.makeConnection(self, transport)
+
     def connectionMade(self) -> None:
         """Find out who it is, and wait for ``Hello``."""
         self._house.connections.add(self)
@@ -115,7 +127,8 @@ class ControlConnection(AMP):
         self._closed = self.paused = True
         self._house.connections.discard(self)
         self._end_deadline()
-        super().connectionLost(reason)
+        BinaryBoxProtocol.connectionLost(self, reason)
+        self.transport = None
 
     def close(self) -> None:
         """Hang up and read no more."""

@@ -108,12 +108,14 @@ class ControlService(Service):
             connection.close()
 
     async def _shut(self, port: IListeningPort) -> None:
+        """Close the port; Twisted does so only when there is a file to remove."""
         try:
+            self._path.touch(mode=0o600)
             closing = port.stopListening()
             if closing is not None:
                 await closing
-        except FileNotFoundError:
-            self._log.warn("{path}: somebody removed the control socket", path=str(self._path))
+        except OSError as error:
+            self._log.warn("the control socket was not closed: {error}", error=str(error))
 
 
 def _check_place(path: Path) -> None:

@@ -2,12 +2,17 @@
 
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 LARGEST_HEADER = 256 * 1024
 """Octets of a message that are looked at as header; more is content to us."""
 
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:((?:[^\r\n]|\r\n[ \t])*)\r\n")
+
+
+@lru_cache(maxsize=64)
+def _field_pattern(name: bytes) -> re.Pattern[bytes]:
+    return re.compile(rb"(?m)^" + re.escape(name) + rb"[ \t]*:")
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Headers:
 
     def count(self, name: bytes) -> int:
         """Count the fields of one name, given in lower case, without taking all apart."""
-        return len(re.findall(rb"(?m)^" + re.escape(name) + rb"[ \t]*:", self.section))
+        return len(_field_pattern(name).findall(self.section))
 
     def first(self, name: bytes) -> bytes | None:
         """Give the value of the first field of one name, given in lower case."""

@@ -3,10 +3,12 @@
 import json
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.python.logfile import LogFile
 from zope.interface import implementer
@@ -24,6 +26,9 @@ FILES = {
     "mailsvc.store": "delivery",
 }
 """Which file a part of the code writes to; everything else goes to ``service``."""
+
+DELAY = 0.2
+"""Seconds that an event waits for others before they are written together."""
 
 _NOT_FIELDS = frozenset({"isError", "message", "time", "system", "format"})
 """Keys that Twisted puts into events for its older log."""
@@ -43,9 +48,12 @@ class LogFiles:
     Args:
         folder: Where they are; made when missing.
         settings: From which level on, and when a file is rotated.
+        clock: Tells when to write.
     """
 
-    def __init__(self, folder: Path, settings: LogSettings) -> None:
+    def __init__(self, folder: Path, settings: LogSettings, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._waiting: dict[str, list[str]] = {}
         self._folder = folder
         self._settings = settings
         self._files: dict[str, LogFile] = {}
@@ -78,21 +86,28 @@ class LogFiles:
     def stop(self) -> None:
         """Close the files."""
         globalLogPublisher.removeObserver(self)
+        self.flush()
         for file in self._files.values():
             file.close()
         self._files.clear()
 
     def __call__(self, event: LogEvent) -> None:
-        """Write one event; a full disk must not end a session, so it goes unsaid."""
+        """Take one event; many are written together."""
         if event["log_level"] not in self._levels:
             return
-        file = self._files.get(FILES.get(_part(event), "service"))
-        if file is None:
-            return
-        try:
-            file.write(to_line(event))
-        except OSError:
-            return
+        name = FILES.get(_part(event), "service")
+        if not self._waiting and self._files:
+            self._clock.callLater(DELAY, self.flush)
+        self._waiting.setdefault(name, []).append(to_line(event))
+
+    def flush(self) -> None:
+        """Write what waits; a full disk must not end a session, so it goes unsaid."""
+        waiting, self._waiting = self._waiting, {}
+        for name, lines in waiting.items():
+            file = self._files.get(name)
+            if file is not None:
+                with suppress(OSError):
+                    file.write("".join(lines))
 
 
 @implementer(ILogObserver)
@@ -148,7 +163,7 @@ def to_line(event: Mapping[str, Any]) -> str:
     }
     if failure is not None:
         told["traceback"] = failure.getTraceback()
-    return json.dumps(told, ensure_ascii=False, default=_plain) + "\n"
+    return _ENCODER.encode(told) + "\n"
 
 
 def _part(event: Mapping[str, Any]) -> str:
@@ -166,3 +181,6 @@ def _text(event: Mapping[str, Any]) -> str:
 
 def _plain(value: object) -> object:
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=_plain)

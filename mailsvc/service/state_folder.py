@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mailsvc.errors import StartError
 from mailsvc.store.engine import sqlite_file
-from mailsvc.store.exclusive import Exclusive
+from mailsvc.store.exclusive import Exclusive, lock_beside
 
 
 class StateFolder:
@@ -21,7 +21,7 @@ class StateFolder:
     def __init__(self, path: Path, database_url: str) -> None:
         self._path = path
         self._file = file = sqlite_file(database_url)
-        self._exclusive = None if file is None else Exclusive(file.with_name(f"{file.name}.lock"))
+        self._exclusive = None if file is None else Exclusive(lock_beside(file))
 
     def open(self) -> None:
         """

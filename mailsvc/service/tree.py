@@ -74,7 +74,7 @@ class MailService(MultiService):
             settings.database_url, settings.database.readers, settings.database.writers
         )
         self._folder = StateFolder(settings.state, settings.database_url)
-        self._logs = LogFiles(settings.log_folder, settings.log)
+        self._logs = LogFiles(settings.log_folder, settings.log, reactor)
         self._database = Database(self._engines, settings.database, reactor, self._ids)
         self._directory = Directory(self._database, reactor)
         self._passwords = Passwords(reactor, reactor, settings.login)

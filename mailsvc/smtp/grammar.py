@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from mailsvc.errors import BadMailbox
@@ -36,6 +37,7 @@ def split_command(line: bytes) -> tuple[bytes, bytes]:
     return verb.upper(), argument
 
 
+@lru_cache(maxsize=4096)
 def parse_path_argument(argument: bytes, keyword: str) -> PathArgument:
     """
     Read ``FROM:<path> parameters`` or ``TO:<path> parameters``; RFC 5321 section 4.1.2.

@@ -9,6 +9,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
+    Table,
     delete,
     func,
     insert,
@@ -186,20 +187,21 @@ def delete_account(conn: Connection, address: Address) -> AccountId:
         CommandError: It is the last administrator.
     """
     owner = _owner(conn, address)
-    role = conn.scalar(select(account.c.role).where(account.c.id == owner))
-    if role == Role.ADMIN.value and _administrators(conn) == 1:
+    # Locked: two administrators who delete each other at once must not both succeed.
+    administrators = _lock(conn, account, account.c.role == Role.ADMIN.value)
+    if administrators == [owner]:
         raise CommandError(f"{address} is the last administrator; make another one first")
-    folders = select(folder.c.id).where(folder.c.account_id == owner)
+    # Locked: what another transaction delivers now would go without being released.
+    folders = _lock(conn, folder, folder.c.account_id == owner)
     release_entries(conn, entry.c.folder_id.in_(folders))
     conn.execute(delete(account).where(account.c.id == owner))
     return owner
 
 
-def _administrators(conn: Connection) -> int:
-    found = conn.scalar(
-        select(func.count()).select_from(account).where(account.c.role == Role.ADMIN.value)
-    )
-    return found or 0
+def _lock(conn: Connection, table: Table, which: ColumnElement[bool]) -> list[int]:
+    """Keep others from changing the rows that match, in one order for all; give their numbers."""
+    rows = select(table.c.id).where(which).order_by(table.c.id).with_for_update()
+    return list(conn.scalars(rows))
 
 
 def find_account(conn: Connection, address: Address) -> Account | None:
@@ -220,7 +222,7 @@ def _fetch(conn: Connection, condition: ColumnElement[bool]) -> Account | None:
         select(account, folder.c.id.label("inbox"))
         .join(folder, (folder.c.account_id == account.c.id) & (folder.c.role == "inbox"))
         .where(condition)
-        .order_by(account.c.id)
+        .order_by(account.c.enabled.desc(), account.c.id)
         .limit(1)
     ).first()
     if row is None:
@@ -307,7 +309,8 @@ def _number_of(conn: Connection, address: Address) -> AccountId | None:
 
 
 def _owner(conn: Connection, address: Address) -> AccountId:
-    found = _number_of(conn, address)
-    if found is None:
+    """Find an account and keep others from changing it at the same time."""
+    found = _lock(conn, account, account.c.address_key == address.key)
+    if not found:
         raise NotFound(f"there is no account {address}")
-    return found
+    return AccountId(found[0])

@@ -6,13 +6,14 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from mailsvc.config.units import KIB
 from mailsvc.errors import MailboxFull, MailError
 from mailsvc.interfaces import IContent
 from mailsvc.model.ids import AccountId, FolderId, IdSource, MessageId
-from mailsvc.store.tables import chunk, entry, folder, message, trail
+from mailsvc.store.bulk import BulkInsert
+from mailsvc.store.tables import chunk, entry, folder, message, microseconds, trail
 
 CHUNK = 256 * KIB
 """Octets of one chunk; small enough for every server's largest packet."""
@@ -33,10 +34,34 @@ _USED = (
     .where(folder.c.account_id.in_(bindparam("accounts", expanding=True)))
     .group_by(folder.c.account_id)
 )
-_INSERT_MESSAGE = insert(message)
-_INSERT_CHUNK = insert(chunk)
-_INSERT_ENTRY = insert(entry)
-_INSERT_STORY = insert(trail)
+_INSERT_MESSAGES = BulkInsert(
+    message, "id", "octets", "return_path_octets", "digest", "received", "sender", "body"
+)
+_INSERT_CHUNKS = BulkInsert(chunk, "message_id", "number", "body")
+_INSERT_ENTRIES = BulkInsert(
+    entry,
+    "folder_id",
+    "uid",
+    "message_id",
+    "octets",
+    "received",
+    "flags",
+    "keywords",
+    "modseq",
+    "thread_id",
+)
+_INSERT_STORY = BulkInsert(
+    trail,
+    "id",
+    "event",
+    "message_id",
+    "account_id",
+    "client_ip",
+    "sender",
+    "recipient",
+    "status",
+    "detail",
+)
 _UPDATE_FOLDER = (
     update(folder)
     .where(folder.c.id == bindparam("folder"))
@@ -142,41 +167,41 @@ class DeliverBatch:
     def _insert_entries(
         self, connection: Connection, items: Sequence[Delivery], folders: dict[int, _Folder]
     ) -> None:
-        entries: list[dict[str, Any]] = []
-        story: list[dict[str, Any]] = []
+        entries: list[tuple[Any, ...]] = []
+        story: list[tuple[Any, ...]] = []
         for item in items:
-            octets = item.octets
-            for target in item.targets:
-                counters = folders[target.folder]
+            message_id, octets, received = item.message, item.octets, microseconds(item.received)
+            for account, inbox, recipient, _, _ in item.targets:
+                counters = folders[inbox]
                 entries.append(
-                    {
-                        "folder_id": target.folder,
-                        "uid": counters.uidnext,
-                        "message_id": item.message,
-                        "octets": octets,
-                        "received": item.received,
-                        "flags": 0,
-                        "keywords": "",
-                        "modseq": counters.modseq,
-                        "thread_id": item.message,
-                    }
+                    (
+                        inbox,
+                        counters.uidnext,
+                        message_id,
+                        octets,
+                        received,
+                        0,
+                        "",
+                        counters.modseq,
+                        message_id,
+                    )
                 )
                 story.append(
-                    {
-                        "id": self._ids.next(),
-                        "event": "accepted",
-                        "message_id": item.message,
-                        "account_id": target.account,
-                        "client_ip": item.client_ip,
-                        "sender": item.sender,
-                        "recipient": target.recipient,
-                        "status": "2.0.0",
-                        "detail": "",
-                    }
+                    (
+                        self._ids.next(),
+                        "accepted",
+                        message_id,
+                        account,
+                        item.client_ip,
+                        item.sender,
+                        recipient,
+                        "2.0.0",
+                        "",
+                    )
                 )
                 counters.uidnext += 1
-        connection.execute(_INSERT_ENTRY, entries)
-        connection.execute(_INSERT_STORY, story)
+        _INSERT_ENTRIES(connection, entries)
+        _INSERT_STORY(connection, story)
 
 
 def _lock_folders(connection: Connection, items: Sequence[Delivery]) -> dict[int, _Folder]:
@@ -234,27 +259,25 @@ def _too_much(target: Target, octets: int, messages: int) -> bool:
 
 
 def _insert_bodies(connection: Connection, items: Sequence[Delivery]) -> None:
-    connection.execute(
-        _INSERT_MESSAGE,
-        [
-            {
-                "id": item.message,
-                "octets": item.octets,
-                "return_path_octets": item.return_path_octets,
-                "digest": _digest(item),
-                "received": item.received,
-                "sender": item.sender,
-                "body": b"".join(_pieces(item)) if item.octets <= INLINE else None,
-            }
-            for item in items
-        ],
-    )
+    _INSERT_MESSAGES(connection, [_message_row(item) for item in items])
     for item in items:
         if item.octets > INLINE:
             for number, piece in enumerate(_pieces(item)):
-                connection.execute(
-                    _INSERT_CHUNK, {"message_id": item.message, "number": number, "body": piece}
-                )
+                _INSERT_CHUNKS(connection, [(item.message, number, piece)])
+
+
+def _message_row(item: Delivery) -> tuple[Any, ...]:
+    octets = item.octets
+    body = b"".join(_pieces(item)) if octets <= INLINE else None
+    return (
+        item.message,
+        octets,
+        item.return_path_octets,
+        _digest(item) if body is None else sha256(body).digest(),
+        microseconds(item.received),
+        item.sender,
+        body,
+    )
 
 
 def _digest(item: Delivery) -> bytes:

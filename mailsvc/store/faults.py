@@ -30,9 +30,16 @@ def is_gone(error: BaseException) -> bool:
     """
     if not isinstance(error, DBAPIError):
         return isinstance(error, PoolTimeout)
-    return error.connection_invalidated or (
-        isinstance(error, OperationalError) and error.statement is None
-    )
+    if error.connection_invalidated:
+        return True
+    # Without a statement it was a connect or a COMMIT; one that was refused is not lost.
+    refused = worth_another_try(error) or disk_is_full(error)
+    return isinstance(error, OperationalError) and error.statement is None and not refused
+
+
+def is_gone_before_commit(error: BaseException) -> bool:
+    """Whether the connection was lost while the transaction could not yet be committed."""
+    return isinstance(error, DBAPIError) and is_gone(error) and error.statement is not None
 
 
 def worth_another_try(error: BaseException) -> bool:

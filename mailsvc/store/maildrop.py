@@ -14,6 +14,7 @@ from mailsvc.model.account import Account
 from mailsvc.model.ids import AccountId, FolderId, MessageId
 from mailsvc.model.maildrop import Lease, Snapshot
 from mailsvc.store.database import Database
+from mailsvc.store.local_leases import LocalLeases
 from mailsvc.store.removal import release_entries
 from mailsvc.store.tables import chunk, entry, expunged, folder, lock, message
 
@@ -47,13 +48,16 @@ class Maildrops:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._local = LocalLeases() if database.single else None
 
     async def open(self, account: Account, lease: float) -> Snapshot:
         """Take the lease, then list: what arrives in between is listed too."""
         taken = Lease(account.id, account.inbox, self._database.ids.next())
-        await self._database.write_batch(
-            take_leases, _Wish(taken, timedelta(seconds=lease)), shard=account.inbox
-        )
+        if self._local is not None:
+            self._local.take(taken, lease)
+        else:
+            wish = _Wish(taken, timedelta(seconds=lease))
+            await self._database.write_batch(take_leases, wish, shard=account.inbox)
         try:
             return await self._database.run(take_snapshot, taken)
         except Exception:
@@ -62,11 +66,16 @@ class Maildrops:
 
     async def renew(self, lease: Lease, seconds: float) -> bool:
         """Move the end of the lease."""
+        if self._local is not None:
+            return self._local.renew(lease, seconds)
         return await self._database.write(renew_lease, lease, timedelta(seconds=seconds))
 
     async def release(self, lease: Lease) -> None:
         """Drop the lease."""
-        await self._database.write_batch(release_leases, lease, shard=lease.folder)
+        if self._local is not None:
+            self._local.release(lease)
+        else:
+            await self._database.write_batch(release_leases, lease, shard=lease.folder)
 
     async def read(self, messages: Sequence[MessageId]) -> Mapping[MessageId, bytes | None]:
         """Fetch bodies, all in one query."""
@@ -78,7 +87,12 @@ class Maildrops:
 
     async def expunge(self, lease: Lease, uids: Sequence[int]) -> None:
         """Remove messages in one transaction."""
-        await self._database.write(expunge, lease, uids)
+        if self._local is None:
+            await self._database.write(expunge, lease, uids)
+        elif self._local.holds(lease):
+            await self._database.write(remove, lease.folder, uids)
+        else:
+            raise MaildropInUse
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,15 +193,18 @@ def expunge(conn: Connection, lease: Lease, uids: Sequence[int]) -> None:
     owner = conn.scalar(select(lock.c.owner).where(lock.c.name == _lock_name(lease)))
     if owner != lease.token:
         raise MaildropInUse
-    modseq = conn.scalar(
-        select(folder.c.modseq).where(folder.c.id == lease.folder).with_for_update()
-    )
+    remove(conn, lease.folder, uids)
+
+
+def remove(conn: Connection, inbox: FolderId, uids: Sequence[int]) -> None:
+    """Remove messages from a maildrop that nobody else has open; RFC 1939 section 6."""
+    modseq = conn.scalar(select(folder.c.modseq).where(folder.c.id == inbox).with_for_update())
     if modseq is None:
         return
     now = datetime.now(UTC)
     for start in range(0, len(uids), _MOST_PARAMETERS):
         some = uids[start : start + _MOST_PARAMETERS]
-        _expunge_some(conn, lease.folder, some, modseq + 1, now)
+        _expunge_some(conn, inbox, some, modseq + 1, now)
 
 
 def _expunge_some(

@@ -37,6 +37,18 @@ metadata = MetaData(
 )
 
 
+def microseconds(moment: datetime) -> int:
+    """
+    Say a moment as the database has it.
+
+    Raises:
+        ValueError: It has no time zone: nobody knows which one it means.
+    """
+    if moment.tzinfo is None:
+        raise ValueError("a moment needs a time zone")
+    return round(moment.timestamp() * 1_000_000)
+
+
 class UtcTime(TypeDecorator[datetime]):
     """
     A moment as microseconds since 1970, UTC.
@@ -52,9 +64,7 @@ class UtcTime(TypeDecorator[datetime]):
         del dialect
         if value is None:
             return None
-        if value.tzinfo is None:
-            raise ValueError("a moment needs a time zone")
-        return round(value.timestamp() * 1_000_000)
+        return microseconds(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         """Give an aware datetime."""

@@ -16,7 +16,12 @@ from twisted.logger import Logger
 
 from mailsvc.config.settings import DatabaseSettings
 from mailsvc.errors import CommandError, MailError, StorageFailed, TooBusy
-from mailsvc.store.faults import is_gone, to_mail_error, worth_another_try
+from mailsvc.store.faults import (
+    is_gone,
+    is_gone_before_commit,
+    to_mail_error,
+    worth_another_try,
+)
 
 _MOST_TRIES = 5
 
@@ -68,6 +73,7 @@ class Writer:
         self._call_from_thread = call_from_thread
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._waiting = 0
+        self._stopped = False
         self._connection: Connection | None = None
         self._thread = Thread(target=self._run, name="mailsvc writer", daemon=True)
 
@@ -77,6 +83,7 @@ class Writer:
 
     def stop(self) -> None:
         """Commit all that waits, then end the thread; blocks until then."""
+        self._stopped = True
         self._queue.put(None)
         self._thread.join()
 
@@ -97,10 +104,15 @@ class Writer:
             octets: Its weight in the limit of a transaction.
 
         Returns:
-            Fires after the commit. Fails with what *query* answered or raised, with
-            ``TooBusy`` when too many wait, with ``StorageFailed`` or ``StorageFull``
-            when the database did not take it.
+            Fires after the commit. Fails with what *query* answered or raised, or with
+            ``StorageFailed`` or ``StorageFull`` when the database did not take it.
+
+        Raises:
+            TooBusy: Too many wait.
+            StorageFailed: The thread was stopped.
         """
+        if self._stopped:
+            raise StorageFailed
         if self._waiting >= self._settings.waiting_messages:
             raise TooBusy
         self._waiting += 1
@@ -140,29 +152,31 @@ class Writer:
     def _commit(self, jobs: list[_Job]) -> list[Any]:
         """Write all in one transaction, or else each in its own."""
         try:
-            return self._transact(jobs)
+            return self._repeat(jobs)
         except Exception as error:  # noqa: BLE001 - answered to whoever waits
             if is_gone(error):
                 self._drop_connection()
                 self._say("the database is not there", error)
                 return [StorageFailed() for _ in jobs]
             if len(jobs) == 1:
-                return [self._try_again(jobs[0], error)]
+                if not isinstance(error, MailError | CommandError):
+                    self._say("the database did not take a transaction", error)
+                return [to_mail_error(error)]
             self._say(f"a transaction of {len(jobs)} items was undone, trying them singly", error)
             return [self._commit([job])[0] for job in jobs]
 
-    def _try_again(self, job: _Job, error: Exception) -> Any:
-        """Repeat what only lost to another transaction; answer what failed for good."""
+    def _repeat(self, jobs: list[_Job]) -> list[Any]:
+        """Write all, and again when they only lost to another transaction."""
         for _ in range(_MOST_TRIES - 1):
-            if not worth_another_try(error):
-                break
+            kept = self._connection is not None
             try:
-                return self._transact([job])[0]
-            except Exception as again:  # noqa: BLE001 - judged by the next turn or answered
-                error = again
-        if not isinstance(error, MailError | CommandError):
-            self._say("the database did not take a transaction", error)
-        return to_mail_error(error)
+                return self._transact(jobs)
+            except Exception as error:
+                if kept and is_gone_before_commit(error):
+                    self._drop_connection()
+                elif not worth_another_try(error):
+                    raise
+        return self._transact(jobs)
 
     def _say(self, what: str, error: Exception) -> None:
         """Log on the reactor's thread: log files are written by that one only."""

@@ -12,6 +12,9 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 Result = TypeVar("Result")
+MAILCTL = (sys.executable, "-c", "from mailsvc.cli.main import main; main()")
+"""The command, wherever it is installed."""
+
 Finished = subprocess.CompletedProcess[str]
 
 
@@ -35,11 +38,15 @@ async def run_mailctl(reactor: Any, *arguments: str, stdin: str = "") -> Finishe
     """Run the real mailctl while the reactor goes on."""
     pool = ThreadPool(1, 1)
     pool.start()
-    command = [sys.executable, "-c", "from mailsvc.cli.main import main; main()", *arguments]
 
     def call() -> Finished:
         return subprocess.run(
-            command, input=stdin, capture_output=True, text=True, timeout=20, check=False
+            [*MAILCTL, *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
         )
 
     try:

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -68,6 +69,13 @@ def _give_up(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
+def installed(name: str) -> str:
+    """Find a mail client; skip the test where it is not installed."""
+    path = shutil.which(name)
+    require(path, f"{name} is not installed")
+    return str(path)
+
+
 def wait_until(happened: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
     """Ask again and again; ``Stuck`` when the answer is not yes in time."""
     end = time.monotonic() + seconds
@@ -123,6 +131,13 @@ def run(
         check=False,
     )
     return Ended(done.returncode, done.stdout, done.stderr, time.monotonic() - began)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""  # The process has ended meanwhile.
 
 
 class Daemon:
@@ -258,11 +273,20 @@ class Daemon:
             wait_until(lambda: self.greeting("pop3"), "a greeting of pop3")
         return ended
 
+    def processes(self) -> list[int]:
+        """Find all processes with its config.yaml, in the background, too."""
+        wanted = os.fsencode(self.config)
+        return [
+            int(place.parent.name)
+            for place in Path("/proc").glob("[0-9]*/cmdline")
+            if wanted in _read(place).split(b"\0")
+        ]
+
     def stop_in_background(self) -> None:
         """End what ``start_in_background`` has started, and wait for it."""
         pid = int((self.folder / "twistd.pid").read_text())
         os.kill(pid, signal.SIGTERM)
-        wait_until(lambda: not Path(f"/proc/{pid}").exists(), "the end of the daemon")
+        wait_until(lambda: not self.processes(), "the end of the daemon")
 
     def stop(self, seconds: float = PATIENCE) -> int:
         """Send SIGTERM, wait for the end and give the exit status."""
@@ -325,3 +349,7 @@ class Daemon:
             client.close()
             raise
         return client
+
+
+MakeDaemon = Callable[..., Daemon]
+"""Makes a daemon that is not started yet; takes the arguments of ``Daemon``."""

@@ -101,7 +101,7 @@ class Store:
         """Tell an inbox's next uid, messages and octets."""
         columns = (folder.c.uidnext, folder.c.messages, folder.c.octets)
         wanted = select(*columns).where(folder.c.id == account.inbox)
-        return self.do(lambda conn: conn.execute(wanted).one()._tuple())
+        return self.do(lambda conn: tuple(conn.execute(wanted).one()))
 
     def body(self, number: MessageId) -> bytes | None:
         """Read a message as it will be sent, wherever its octets stand; None: it is not there."""
@@ -211,18 +211,18 @@ def noticed(engine: Engine, start: str) -> Iterator[Event]:
 
 
 @contextmanager
-def counted(engine: Engine) -> Iterator[list[int]]:
-    """Count the commits of an engine: the list gets longer by one each time."""
+def counted() -> Iterator[list[int]]:
+    """Count all commits meanwhile: the list gets longer by one each time."""
     commits: list[int] = []
 
     def note(_conn: object) -> None:
         commits.append(len(commits))
 
-    event.listen(engine, "commit", note)
+    event.listen(Engine, "commit", note)
     try:
         yield commits
     finally:
-        event.remove(engine, "commit", note)
+        event.remove(Engine, "commit", note)
 
 
 def wait_for_a_waiter(engine: Engine) -> None:
@@ -234,7 +234,7 @@ def wait_for_a_waiter(engine: Engine) -> None:
         " WHERE trx_state = 'LOCK WAIT'",
     }[engine.dialect.name]
     with engine.connect() as connection:
-        for _ in range(int(PATIENCE / 0.1)):
+        for _ in range(100):
             if connection.execute(text(waiting)).one()[1]:
                 return
             connection.rollback()

@@ -24,8 +24,9 @@ from mailsvc.store.tables import metadata
 class SameThreadDatabase:
     """Runs queries where they are asked; as much of ``Database`` as maildrops need."""
 
-    def __init__(self, engines: Engines, ids: IdSource) -> None:
+    def __init__(self, engines: Engines, ids: IdSource, *, single: bool) -> None:
         self.ids = ids
+        self.single = single
         self._engines = engines
 
     async def run(self, query: Callable[..., Any], /, *args: Any) -> Any:
@@ -67,13 +68,14 @@ class SqliteMaildrops:
 
     Args:
         folder: Where the database is made.
+        single: Whether this process has it for itself; leases are rows when not.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, single: bool = False) -> None:
         self.engines = open_engines(f"sqlite:///{folder / 'test.db'}", 1, 1)
         self._ids = IdSource()
         self._room = SpoolRoom(folder, SpoolSettings())
-        self._database = SameThreadDatabase(self.engines, self._ids)
+        self._database = SameThreadDatabase(self.engines, self._ids, single=single)
         self.maildrops = Maildrops(cast("Database", self._database))
         with self.engines.write.begin() as connection:
             metadata.create_all(connection)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import stat
 import subprocess
@@ -15,14 +16,14 @@ from twisted.internet.defer import Deferred
 from mailsvc.admin.administration import Administration
 from mailsvc.auth.passwords import Passwords
 from mailsvc.config.settings import DatabaseSettings, LoginSettings
-from mailsvc.control.client import connect
-from mailsvc.control.server import ControlService
+from mailsvc.control.client import ControlError, connect
+from mailsvc.control.server import MOST_CONNECTIONS, ControlService
 from mailsvc.errors import NotReachable, StartError
 from mailsvc.store.database import Database
 from mailsvc.store.directory import Directory
 from mailsvc.store.engine import open_engines
 from tests.support.control_office import Office, PaperSwitchboard, listener, open_office
-from tests.support.control_reactor import run_for_real, run_mailctl
+from tests.support.control_reactor import MAILCTL, run_for_real, run_mailctl
 
 
 @pytest.fixture
@@ -122,6 +123,23 @@ class TestWhole:
             "start it with: twistd mailsvc -c config.yaml\n"
         )
 
+    def test_ctrl_c_ends_the_wait_for_a_silent_daemon(self, path: Path) -> None:
+        """At once, and without a word about the daemon."""
+        with socket.socket(socket.AF_UNIX) as silent:
+            silent.settimeout(20)
+            silent.bind(os.fspath(path))
+            silent.listen()
+            with subprocess.Popen(
+                [*MAILCTL, f"--socket={path}", "status"], stderr=subprocess.PIPE, text=True
+            ) as waiting:
+                connection, _ = silent.accept()
+                assert connection.recv(1)
+                waiting.send_signal(signal.SIGINT)
+                told = waiting.communicate(timeout=20)[1]
+                connection.close()
+
+        assert (waiting.returncode, told.strip()) == (1, "Aborted!")
+
 
 class TestSocket:
     """The file of the socket."""
@@ -208,6 +226,32 @@ class TestSocket:
 
         with pytest.raises(NotReachable, match="nobody answers at"):
             run_for_real(lambda reactor: connect(reactor, path))
+
+    def test_too_many_connections_are_refused(self, office: Office, path: Path) -> None:
+        """And those that are open go on."""
+
+        async def crowd(reactor: Any) -> int | None:
+            clients = [await connect(reactor, path) for _ in range(MOST_CONNECTIONS)]
+            with pytest.raises(ControlError, match="closed the connection"):
+                await connect(reactor, path)
+            seen = await clients[0].status()
+            for client in clients:
+                client.close()
+            return seen.accounts
+
+        assert self._use(office, path, crowd) == 1
+
+    def test_a_socket_that_somebody_removed_does_not_stop_the_stop(
+        self, office: Office, path: Path
+    ) -> None:
+        """It is gone already, and that is what was wanted."""
+
+        async def remove(_reactor: Any) -> None:
+            os.unlink(path)  # noqa: PTH108 - ruff takes Path's for slow
+
+        self._use(office, path, remove)
+
+        assert not path.exists()
 
     def test_a_command_under_way_is_answered_before_the_stop(
         self, office: Office, path: Path

@@ -71,11 +71,20 @@ def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqliteMaildrops
     made.engines.close()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def case(request: pytest.FixtureRequest, sqlite: SqliteMaildrops) -> Case:
+@pytest.fixture(scope="module")
+def single(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqliteMaildrops]:
+    """One more, whose leases are in memory."""
+    made = SqliteMaildrops(tmp_path_factory.mktemp("single"), single=True)
+    yield made
+    made.engines.close()
+
+
+@pytest.fixture(params=["memory", "shared", "single"])
+def case(request: pytest.FixtureRequest, sqlite: SqliteMaildrops, single: SqliteMaildrops) -> Case:
     """Give each provider in turn."""
-    if request.param == "sqlite":
-        return Case(sqlite.maildrops, sqlite.make_account, sqlite.fill)
+    for name, real in (("shared", sqlite), ("single", single)):
+        if request.param == name:
+            return Case(real.maildrops, real.make_account, real.fill)
     memory = MemoryMaildrops(Clock())
     return Case(memory, make_account, memory.fill)
 

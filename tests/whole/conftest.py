@@ -1,15 +1,13 @@
 """Daemons for the tests of the whole service; none of them outlives its test."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from shutil import which
 from typing import Any
 
 import pytest
 
-from tests.support.daemon import Daemon, require
-
-MakeDaemon = Callable[..., Daemon]
+from tests.support.daemon import Daemon, MakeDaemon
+from tests.support.small_disk import SmallDisk, mount, unmount
 
 
 @pytest.fixture
@@ -34,8 +32,17 @@ def daemon(make_daemon: MakeDaemon) -> Daemon:
     return make_daemon().start()
 
 
-def installed(name: str) -> str:
-    """Find a mail client; skip the test where it is not installed."""
-    path = which(name)
-    require(path, f"{name} is not installed")
-    return str(path)
+@pytest.fixture
+def small_disk() -> Iterator[SmallDisk]:
+    """Mount disks that are full soon; root only."""
+    mounted: list[Path] = []
+
+    def make(name: str, folder: Path, *, mib: int) -> Path:
+        place = folder / name
+        mount(place, mib)
+        mounted.append(place)
+        return place
+
+    yield make
+    for place in mounted:
+        unmount(place)

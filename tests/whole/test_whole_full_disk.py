@@ -1,0 +1,79 @@
+"""A disk that fills up while the service runs."""
+
+from contextlib import closing
+from pathlib import Path
+from poplib import POP3
+
+import pytest
+
+from tests.support.daemon import Daemon, MakeDaemon
+from tests.support.load import Ledger, Load, collected_tokens
+from tests.support.small_disk import SmallDisk, fill
+
+
+@pytest.fixture
+def cramped(make_daemon: MakeDaemon, small_disk: SmallDisk) -> Daemon:
+    """Start a daemon whose state folder is a disk of 24 MiB."""
+    daemon = make_daemon()
+    small_disk("state", daemon.folder, mib=24)
+    return daemon.start()
+
+
+def send(daemon: Daemon, name: str, octets: int, most: int = 10) -> Ledger:
+    """Let six clients send some messages each."""
+    return Load(daemon.ports["mx"], name, senders=6, octets=octets, most=most).start().finish()
+
+
+def collect(client: POP3, ledger: Ledger) -> None:
+    """See that all that was accepted is there, once and whole."""
+    with closing(client):
+        ledger.check(collected_tokens(client))
+        client.quit()
+
+
+@pytest.mark.parametrize("octets", [3_000, 150_000, 2_000_000])
+def test_senders_keep_what_does_not_fit(cramped: Daemon, octets: int) -> None:
+    """Clients hear 452 4.3.1, users still read their mail, and room is all it takes to go on."""
+    ledger = send(cramped, "before", 3_000)
+    assert len(ledger.accepted) == 60
+    filling = fill(cramped.state, left_kib=600)
+
+    full = send(cramped, "full", octets, most=15)
+    ledger.add(full)
+    assert {reply[:9] for reply in full.replies} == {"452 4.3.1"}
+    assert not full.unanswered
+    collect(cramped.pop3("bob"), ledger)
+
+    filling.unlink()
+    after = send(cramped, "after", 3_000)
+    assert len(after.accepted) == 60
+    ledger.add(after)
+    collect(cramped.pop3("bob"), ledger)
+    restart_and_collect(cramped, ledger)
+
+
+def test_users_make_room_themselves(cramped: Daemon) -> None:
+    """On a disk without a free octet, users log in, read, and remove what they have read."""
+    ledger = send(cramped, "before", 100_000, most=4)
+    filling = fill(cramped.state)
+    refused = send(cramped, "full", 3_000, most=3)
+    assert not refused.accepted
+
+    client = cramped.pop3("bob")
+    assert collected_tokens(client).keys() == ledger.accepted
+    client.quit()
+    filling.unlink()
+    restart_and_collect(cramped, ledger)
+
+
+def restart_and_collect(daemon: Daemon, ledger: Ledger) -> None:
+    """Stop in order, start again and compare."""
+    assert daemon.stop() == 0
+    assert "Traceback" not in daemon.output + daemon.errors
+    assert not any("traceback" in read(file) for file in daemon.state.glob("log/*"))
+    collect(daemon.start().pop3("bob"), ledger)
+
+
+def read(file: Path) -> str:
+    """Read a log file; a full disk may have cut a line."""
+    return file.read_text("utf-8", "replace")
