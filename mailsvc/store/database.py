@@ -16,6 +16,9 @@ P = ParamSpec("P")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+_SPREAD = 0x9E3779B1
+"""The golden ratio in 32 bits; Knuth's multiplicative hash."""
+
 Query = Callable[Concatenate[Connection, P], Result]
 """A plain function of a connection that neither commits nor waits."""
 
@@ -113,7 +116,8 @@ class Database:
             StorageFailed, StorageFull, TooBusy: Nothing was written.
             Exception: What *query* answered for this item; nothing was written.
         """
-        writer = self._writers[shard % len(self._writers)]
+        # Numbers made one after the other differ in few bits, and those are seldom the last.
+        writer = self._writers[(shard * _SPREAD >> 32) % len(self._writers)]
         return await writer.submit(query, item, octets)
 
 

@@ -80,6 +80,12 @@ class RecipientGone(MailError):
     text = "A recipient was removed meanwhile; please try again"
 
 
+class ContentGone(MailError):
+    """The session ended before the message was stored."""
+
+    text = "The content of this message is gone; please send it again"
+
+
 class Target(NamedTuple):
     """
     One folder that gets the message.
@@ -288,10 +294,21 @@ def _digest(item: Delivery) -> bytes:
 
 
 def _pieces(item: Delivery) -> Iterator[bytes]:
-    """Give trace and content; the trace rides on the first piece."""
+    """
+    Give trace and content; the trace rides on the first piece.
+
+    Raises:
+        ContentGone: Its session gave up and closed it: half a message is never stored.
+    """
     pieces = iter(item.content.pieces(CHUNK))
-    yield item.trace + next(pieces, b"")
-    yield from pieces
+    first = item.trace + next(pieces, b"")
+    missing = item.octets - len(first)
+    yield first
+    for piece in pieces:
+        missing -= len(piece)
+        yield piece
+    if missing:
+        raise ContentGone
 
 
 def _update_folders(connection: Connection, folders: dict[int, _Folder]) -> None:

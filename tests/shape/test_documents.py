@@ -3,6 +3,7 @@
 import re
 import tomllib
 from dataclasses import fields, is_dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def test_every_dependency_has_its_reason() -> None:
     """A line in docs/dependencies.md for each."""
     reasons = (ROOT / "docs/dependencies.md").read_text().lower()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    listed = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
-    for dependency in listed:
+    extras = chain.from_iterable(project["optional-dependencies"].values())
+    for dependency in (*project["dependencies"], *extras):
         name = re.split(r"[^A-Za-z0-9-]", dependency)[0]
         assert name.lower() in reasons, name

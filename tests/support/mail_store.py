@@ -3,24 +3,26 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, event, func, select, text
+from sqlalchemy import Connection, Engine, event, func, insert, select, text
 from twisted.internet.defer import Deferred
 
 from mailsvc.config.settings import DatabaseSettings, SpoolSettings
 from mailsvc.model.account import Account, Role
 from mailsvc.model.address import parse_address
 from mailsvc.model.ids import IdSource, MessageId
+from mailsvc.model.maildrop import Lease
 from mailsvc.spool import Spool, SpoolRoom
 from mailsvc.store.accounts import NewAccount, add_account, add_domain, any_domain, find_account
 from mailsvc.store.database import Database
 from mailsvc.store.deliveries import DeliverBatch, Delivery, Target
 from mailsvc.store.engine import Engines, open_engines
-from mailsvc.store.tables import chunk, entry, folder, message
+from mailsvc.store.maildrop import drop_leases
+from mailsvc.store.tables import chunk, entry, folder, lock, message
 from tests.support.pump import PATIENCE, Pump
 
 Result = TypeVar("Result")
@@ -86,6 +88,15 @@ class Store:
     def deliver(self, *deliveries: Delivery) -> Sequence[Exception | None]:
         """Write them in one transaction."""
         return self.do(DeliverBatch(self.ids), deliveries)
+
+    def lease(self, account: Account, seconds: float = 60.0) -> Lease:
+        """Hold a maildrop, whoever held it before; below 0 seconds the lease has run out."""
+        lease = Lease(account.id, account.inbox, self.ids.next())
+        row = {"name": f"maildrop/{account.id}", "owner": lease.token}
+        until = datetime.now(UTC) + timedelta(seconds=seconds)
+        self.do(drop_leases, account.id)
+        self.do(lambda conn: conn.execute(insert(lock).values(until=until, **row)))
+        return lease
 
     def uids(self, account: Account) -> list[int]:
         """List what is in an inbox."""

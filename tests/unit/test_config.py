@@ -1,0 +1,104 @@
+"""Settings: every mistake is told with its place, its value and what is allowed."""
+
+from pathlib import Path
+
+import pytest
+
+from mailsvc.config.load import load, parse
+from mailsvc.config.settings import Kind, Settings
+from mailsvc.config.units import parse_octets, parse_seconds
+from mailsvc.errors import ConfigError
+
+PATH = Path("/etc/mailsvc/config.yaml")
+
+
+def complaint(text: str) -> str:
+    """Give what is said of a wrong file, without the path in front."""
+    with pytest.raises(ConfigError) as caught:
+        parse(text, PATH)
+    return str(caught.value).replace(f"{PATH}: ", "")
+
+
+def test_an_empty_file_means_the_defaults() -> None:
+    """Every key is optional."""
+    assert parse("", PATH).smtp == Settings().smtp
+    assert parse("# nothing\n", PATH).listeners["pop3"].kind is Kind.POP3
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "smtp: {largest_mesage: 5}",
+            'smtp.largest_mesage: there is no such setting; did you mean "largest_message"?',
+        ),
+        ("colour: red", "colour: there is no such setting; the settings here are: state, "),
+        (
+            "smtp: {largest_message: 5 Mb}",
+            "smtp.largest_message: '5 Mb' is not possible: a size is octets, or a number with",
+        ),
+        ("pop3: {lease: soon}", "pop3.lease: 'soon' is not possible: a time is seconds, "),
+        ("pop3: {lease: 0}", "pop3.lease: 0 is not possible: it should be greater than 0"),
+        ("limits: {connections: '5'}", "limits.connections: '5' is not possible: it should be a"),
+        ("limits: {connections: -1}", "limits.connections: -1 is not possible: "),
+        ("login: {without_tls: maybe}", "login.without_tls: 'maybe' is not possible: it should "),
+        ("smtp: 5", "smtp: this is 5, but it must be a list of settings"),
+        ("- smtp", "the file: this is ['smtp'], but it must be a list of settings"),
+        ("listeners: {mx: {kind: smtp}}", "listeners.mx.port: this setting is missing"),
+        ("listeners: {mx: {kind: smtp, port: 70000}}", "listeners.mx.port: 70000 is not possible"),
+        (
+            "listeners: {a: {kind: smtp, port: 25}, b: {kind: pop3, port: 25}}",
+            "listeners.b.port: 25 is not possible: the listener a has it already",
+        ),
+        ("hostname: not_a_name", "hostname: 'not_a_name' is not possible: the domain is not a "),
+        (
+            "spool: {total_memory: 1 KiB}",
+            "spool.total_memory: 1024 is not possible: it must not be below spool.message_memory",
+        ),
+        ("smtp: [", "line 1, column 8: this is not YAML: "),
+        ("a: 1\na: 2", 'line 2, column 1: this is not YAML: the key "a" stands here a second'),
+    ],
+)
+def test_a_mistake_is_told_where_it_is(text: str, said: str) -> None:
+    """One line that names the path, the value and what is allowed."""
+    found = complaint(text).replace(f"{PATH}:", "").strip()
+
+    assert found.startswith(said)
+    assert "\n" not in found
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    """A line for each."""
+    assert len(complaint("smtp: {a: 1, b: 2}\npop3: {lease: x}").splitlines()) == 3
+
+
+def test_relative_paths_start_at_the_file() -> None:
+    """So the daemon finds them from any folder."""
+    settings = parse("state: here\nlog: {folder: ../logs}", PATH)
+
+    assert settings.state == Path("/etc/mailsvc/here")
+    assert settings.log_folder == Path("/etc/mailsvc/../logs")
+    assert settings.control_socket == Path("/etc/mailsvc/here/control.sock")
+    assert settings.database_url == "sqlite:////etc/mailsvc/here/mailsvc.db"
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    """With the option that names it."""
+    with pytest.raises(ConfigError, match=r"there is no such file; name your config\.yaml with -c"):
+        load(tmp_path / "nothing.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "octets"), [(5, 5), ("5", 5), ("1 KiB", 1024), ("1.5MiB", 1572864), ("2gib", 2 << 30)]
+)
+def test_sizes_have_units(text: object, octets: int) -> None:
+    """Octets, KiB, MiB, GiB."""
+    assert parse_octets(text) == octets
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [(5, 5.0), ("90", 90.0), ("5m", 300.0), ("1.5 h", 5400.0), ("2d", 172800)]
+)
+def test_times_have_units(text: object, seconds: float) -> None:
+    """Seconds, minutes, hours, days."""
+    assert parse_seconds(text) == seconds

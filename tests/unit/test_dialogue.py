@@ -1,0 +1,141 @@
+"""One connection as a coroutine sees it: lines, time-outs, back-pressure."""
+
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+
+from mailsvc.wire.dialogue import (
+    BareLineFeed,
+    Dialogue,
+    HungUp,
+    LineTooLong,
+    Stopping,
+    TimedOut,
+)
+from tests.support.smtp_talk import FakeTransport
+
+
+class Line:
+    """A dialogue on a fake transport, and what was heard from it."""
+
+    def __init__(self, longest_line: int = 20) -> None:
+        self.clock = Clock()
+        self.transport = FakeTransport("127.0.0.1")
+        self.dialogue = Dialogue(self.transport, self.clock, longest_line, longest_session=1000)
+
+    def next(self) -> "Deferred[bytes]":
+        """Ask for a line."""
+        return Deferred.fromCoroutine(self.dialogue.line(10))
+
+
+def failure_of(answer: "Deferred[Any]") -> type[BaseException] | None:
+    """Tell how a Deferred failed, and take the failure away."""
+    if not answer.called or not isinstance(answer.result, Failure):
+        return None
+    kind: type[BaseException] | None = answer.result.type
+    _ = answer.addErrback(lambda _: b"")
+    return kind
+
+
+def result_of(answer: "Deferred[bytes]") -> bytes | None:
+    """Tell the result of a Deferred."""
+    return answer.result if answer.called and isinstance(answer.result, bytes) else None
+
+
+def test_lines_come_one_at_a_time() -> None:
+    """However many were sent at once."""
+    line = Line()
+    line.dialogue.received(b"one\r\ntwo\r\nth")
+
+    assert result_of(line.next()) == b"one"
+    assert result_of(line.next()) == b"two"
+    third = line.next()
+    assert not third.called
+    line.dialogue.received(b"ree\r\n")
+    assert result_of(third) == b"three"
+
+
+def test_a_long_line_is_dropped_alone() -> None:
+    """What follows it is heard, whether it came in one segment or in many."""
+    line = Line()
+    line.dialogue.received(b"x" * 50 + b"\r\nnext\r\n")
+
+    assert failure_of(line.next()) is LineTooLong
+    assert result_of(line.next()) == b"next"
+
+    answer = line.next()
+    for _ in range(10):
+        line.dialogue.received(b"x" * 10)
+    line.dialogue.received(b"\r\nagain\r\n")
+    assert failure_of(answer) is LineTooLong
+    assert result_of(line.next()) == b"again"
+
+
+def test_a_bare_line_feed_ends_no_line() -> None:
+    """It is told from a line, and what follows is heard."""
+    line = Line()
+    line.dialogue.received(b"one\ntwo\r\n")
+
+    assert failure_of(line.next()) is BareLineFeed
+    assert result_of(line.next()) == b"two"
+
+
+def test_silence_ends_the_dialogue() -> None:
+    """After the time that the conversation allows."""
+    line = Line()
+    answer = line.next()
+
+    line.clock.advance(9)
+    assert failure_of(answer) is None
+    answer = line.next()
+    line.clock.advance(11)
+
+    assert failure_of(answer) is TimedOut
+
+
+@pytest.mark.parametrize(("end", "error"), [("lost", HungUp), ("interrupt", Stopping)])
+def test_the_end_is_heard_by_who_waits_and_who_asks_later(end: str, error: type[Exception]) -> None:
+    """A lost connection and a stop of the service."""
+    line = Line()
+    waiting = line.next()
+
+    getattr(line.dialogue, end)()
+
+    assert failure_of(waiting) is error
+    assert failure_of(line.next()) is error
+
+
+def test_a_slow_reader_is_waited_for_and_cut_off() -> None:
+    """Nothing is piled up for a client that does not read."""
+    line = Line()
+    sending = Deferred.fromCoroutine(line.dialogue.send(b"x" * 100, 30))
+    assert sending.called
+
+    line.dialogue.pauseProducing()
+    stalled = Deferred.fromCoroutine(line.dialogue.send(b"y", 30))
+    assert not stalled.called
+    line.dialogue.resumeProducing()
+    assert stalled.called
+
+    line.dialogue.pauseProducing()
+    stalled = Deferred.fromCoroutine(line.dialogue.send(b"z", 30))
+    line.clock.advance(31)
+    assert failure_of(stalled) is TimedOut
+
+
+def test_replies_wait_for_each_other() -> None:
+    """They leave together when the conversation waits."""
+    line = Line()
+    line.dialogue.write(b"one ")
+    line.dialogue.write(b"two")
+    assert line.transport.written == b""
+
+    waiting = line.next()
+
+    assert line.transport.written == b"one two"
+    assert line.transport.writes == 1
+    line.dialogue.lost()
+    assert failure_of(waiting) is HungUp
