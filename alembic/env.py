@@ -6,6 +6,7 @@ The service hands over its own connection; ``alembic`` on the command line opens
 """
 
 from pathlib import Path
+from typing import Literal
 
 from sqlalchemy import Connection
 
@@ -15,7 +16,7 @@ from mailsvc.store.engine import open_engines
 from mailsvc.store.tables import UtcTime, metadata
 
 
-def _render(kind: str, item: object, _context: object) -> str | bool:
+def _render(kind: str, item: object, _context: object) -> str | Literal[False]:
     """Keep migrations free of imports from the service: they must outlive its code."""
     return "sa.BigInteger()" if kind == "type" and isinstance(item, UtcTime) else False
 

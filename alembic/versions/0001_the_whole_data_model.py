@@ -1,5 +1,7 @@
 """The whole data model: see ``mailsvc/store/tables.py`` for what it means."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
@@ -13,7 +15,7 @@ depends_on = None
 BODY = sa.LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")
 DIGEST = sa.LargeBinary(32).with_variant(mysql.VARBINARY(32), "mysql", "mariadb")
 ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-OPTIONS = {
+OPTIONS: dict[str, Any] = {
     f"{engine}_{option}": value
     for engine in ("mysql", "mariadb")
     for option, value in (

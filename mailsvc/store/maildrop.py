@@ -190,7 +190,9 @@ def expunge(conn: Connection, lease: Lease, uids: Sequence[int]) -> None:
     Raises:
         MaildropInUse: The lease was lost: another session may hold the maildrop.
     """
-    owner = conn.scalar(select(lock.c.owner).where(lock.c.name == _lock_name(lease)))
+    # Locked: whoever takes over a lease that ran out must see what is left, not what was.
+    row = select(lock.c.owner).where(lock.c.name == _lock_name(lease)).with_for_update()
+    owner = conn.scalar(row)
     if owner != lease.token:
         raise MaildropInUse
     remove(conn, lease.folder, uids)

@@ -13,7 +13,9 @@ from sqlalchemy.exc import DBAPIError
 from alembic import command
 from mailsvc.errors import StartError
 from mailsvc.store.engine import Engines
-from mailsvc.store.faults import disk_is_full
+from mailsvc.store.faults import disk_is_full, worth_another_try
+
+_MOST_TRIES = 5
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
@@ -41,15 +43,20 @@ def transact(
     """
     Run one transaction before the threads run, or in a command; blocks until done.
 
+    What only lost to another node's transaction is run again.
+
     Raises:
         StartError: The database cannot be used; the text says what to do.
         Exception: Whatever *query* raises; nothing was changed.
     """
-    try:
-        with engines.write.begin() as connection:
-            return query(connection, *args, **kwargs)
-    except DBAPIError as error:
-        raise _explain(error) from None
+    for left in reversed(range(_MOST_TRIES)):
+        try:
+            with engines.write.begin() as connection:
+                return query(connection, *args, **kwargs)
+        except DBAPIError as error:
+            if not left or not worth_another_try(error):
+                raise _explain(error) from None
+    raise AssertionError("the last try returns or raises")
 
 
 def prepare(engines: Engines) -> None:

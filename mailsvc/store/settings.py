@@ -26,6 +26,8 @@ def write_setting(conn: Connection, name: str, value: Any, changed_by: str) -> N
         value: Anything that JSON can say.
         changed_by: Who; for the record.
     """
+    # Locked: two changes at once must not share a revision, or a node would miss one.
+    conn.scalars(select(setting.c.name).with_for_update()).all()
     row = {
         "value": value,
         "revision": latest_revision(conn) + 1,

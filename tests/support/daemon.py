@@ -76,6 +76,11 @@ def installed(name: str) -> str:
     return str(path)
 
 
+def note(figures: str) -> None:
+    """Tell figures: shown when the test fails, and with ``pytest -s``."""
+    print(figures)  # noqa: T201 - pytest catches it
+
+
 def wait_until(happened: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
     """Ask again and again; ``Stuck`` when the answer is not yes in time."""
     end = time.monotonic() + seconds
@@ -109,6 +114,7 @@ def run(
     *,
     given: str = "",
     folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
     seconds: float = PATIENCE,
 ) -> Ended:
     """
@@ -118,6 +124,7 @@ def run(
         command: Program and arguments.
         given: Its standard input.
         folder: Where it runs.
+        environment: Added to ours.
         seconds: After so long it is stuck.
     """
     began = time.monotonic()
@@ -126,6 +133,7 @@ def run(
         input=given,
         capture_output=True,
         cwd=folder,
+        env={**os.environ, **(environment or {})},
         timeout=seconds,
         text=True,
         check=False,

@@ -48,8 +48,8 @@ class DatabaseServer(ABC):
     """Driver's options that make a statement fail soon when a test left a lock behind."""
 
     def __init__(self) -> None:
-        self.folder = Path(mkdtemp(prefix=f"mailsvc-{self.name}-"))
         self.owner = _owner(self.users)
+        self.folder = Path(mkdtemp(prefix=f"mailsvc-{self.name}-"))
         if self.owner is not None:
             os.chown(self.folder, self.owner.pw_uid, self.owner.pw_gid)
         self.engine = create_engine(self.url(self.home), isolation_level="AUTOCOMMIT")
@@ -289,7 +289,7 @@ def _program(server: str, name: str) -> str:
     for folder in reversed(versions):
         if (program := folder / "bin" / name).is_file():
             return str(program)
-    _give_up(f"{name} is not installed: nothing was tried on {server}")
+    return _give_up(f"{name} is not installed: nothing was tried on {server}")
 
 
 def _owner(users: tuple[str, ...]) -> pwd.struct_passwd | None:
@@ -300,7 +300,7 @@ def _owner(users: tuple[str, ...]) -> pwd.struct_passwd | None:
     for user in users:
         if user in known:
             return known[user]
-    _give_up(f"a server does not run as root, and there is no user {' or '.join(users)}")
+    return _give_up(f"a server does not run as root, and there is no user {' or '.join(users)}")
 
 
 def _give_up(reason: str) -> NoReturn:

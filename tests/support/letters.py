@@ -34,6 +34,16 @@ def check_letter(collected: bytes, sent: bytes) -> None:
     assert trace != collected, f"not as it was sent:\n{collected[:2000]!r}"
     fields = trace.replace(b"\r\n\t", b" ").split(b"\r\n")
     assert [field.partition(b":")[0] for field in fields] == [b"Return-Path", b"Received", b""]
+    check_parts(collected)
+
+
+def check_parts(collected: bytes) -> None:
+    """
+    Read a message as the user's program does.
+
+    Raises:
+        AssertionError: Subject or attachment is not the one of the letter.
+    """
     parsed = BytesParser(policy=policy.default).parsebytes(collected)
     assert parsed["Subject"] == SUBJECT
     assert [part.get_content() for part in parsed.iter_attachments()] == [ATTACHMENT]

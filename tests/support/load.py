@@ -4,7 +4,7 @@ import re
 import socket
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,9 @@ from poplib import POP3
 from threading import Event, Thread
 from typing import Self
 
-_TOKEN = re.compile(rb"^Subject: token ([a-z0-9-]+)\r?$", re.MULTILINE)
+_SUBJECT = re.compile(rb"^Subject: token ([a-z0-9-]+) of (\d+) octets\r$", re.MULTILINE)
+_HEAD = 2000
+"""Octets in which trace, header and the empty line are."""
 _LINE = b"The quick brown fox jumps over the lazy dog, and the dog does not mind.\r\n"
 _PIECE = _LINE * (64 * 1024 // len(_LINE))
 
@@ -196,16 +198,17 @@ class Sender:
 
 def _content(token: str, octets: int) -> Iterator[bytes]:
     """Make a message with its final dot; nothing but its very end completes it."""
-    head = f"From: load@example.com\r\nSubject: token {token}\r\n\r\n".encode()
     pieces, rest = divmod(octets, len(_PIECE))
-    tail = _LINE * (rest // len(_LINE)) + b".\r\n"
+    tail = _LINE * (rest // len(_LINE))
+    body = pieces * len(_PIECE) + len(tail)
+    head = f"From: load@example.com\r\nSubject: token {token} of {body} octets\r\n\r\n".encode()
     if not pieces:
-        yield head + tail
+        yield head + tail + b".\r\n"
         return
     yield head
     for _ in range(pieces):
         yield _PIECE
-    yield tail
+    yield tail + b".\r\n"
 
 
 class Load:
@@ -265,7 +268,7 @@ class Load:
 
 def stored_tokens(database: Path, after: int = 0) -> tuple[Counter[str], int]:
     """
-    Count the tokens in an SQLite database, past the daemon.
+    Count the messages in an SQLite database by their tokens, past the daemon.
 
     Args:
         database: The file.
@@ -277,34 +280,58 @@ def stored_tokens(database: Path, after: int = 0) -> tuple[Counter[str], int]:
     found: Counter[str] = Counter()
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
         rows = connection.execute(
-            "SELECT entry.message_id, substr(coalesce(message.body, chunk.body), 1, 2000)"
+            "SELECT entry.message_id, substr(coalesce(message.body, first.body), 1, ?),"
+            " coalesce(length(message.body), (SELECT sum(length(chunk.body)) FROM chunk"
+            "  WHERE chunk.message_id = message.id))"
             " FROM entry JOIN message ON message.id = entry.message_id"
-            " LEFT JOIN chunk ON chunk.message_id = message.id AND chunk.number = 0"
+            " LEFT JOIN chunk first ON first.message_id = message.id AND first.number = 0"
             " WHERE entry.message_id > ?",
-            (after,),
+            (_HEAD, after),
         )
-        for number, head in rows:
-            found[token_of(head)] += 1
+        for number, head, octets in rows:
+            found[checked_token(head, octets)] += 1
             after = max(after, number)
     return found, after
 
 
 def collected_tokens(client: POP3, *, whole: bool = True) -> Counter[str]:
     """
-    Count the tokens in a maildrop as a user sees it.
+    Count the messages in a maildrop by their tokens, as a user sees it.
 
     Args:
         client: Logged in.
-        whole: Collect whole messages; False: their headers are enough.
+        whole: Collect whole messages; False: their headers and sizes are enough.
     """
     found: Counter[str] = Counter()
-    for number in range(1, client.stat()[0] + 1):
-        lines = client.retr(number)[1] if whole else client.top(number, 0)[1]
-        found[token_of(b"\r\n".join(lines))] += 1
+    sizes = [int(line.split()[1]) for line in client.list()[1]]
+    for number, size in enumerate(sizes, start=1):
+        lines = client.retr(number)[1] if whole else [*client.top(number, 0)[1]]
+        content = b"\r\n".join(lines) + b"\r\n"
+        found[checked_token(content, len(content) if whole else size)] += 1
     return found
 
 
-def token_of(content: bytes | Sequence[int]) -> str:
-    """Find the token of a message; text without one when there is none."""
-    match = _TOKEN.search(bytes(content))
-    return match[1].decode() if match else f"no token in {bytes(content)[:100]!r}"
+def checked_token(content: bytes, octets: int) -> str:
+    """
+    Find the token of a message, and see that nothing of the message is missing.
+
+    Args:
+        content: All of it, or its start.
+        octets: The size of all of it.
+
+    Returns:
+        The token; words that are no token when the message is not as it was sent.
+    """
+    head, _, body = content.partition(b"\r\n\r\n")
+    match = _SUBJECT.search(head + b"\r\n")
+    if match is None:
+        return f"no token in {content[:100]!r}"
+    if octets - len(head) - 4 != int(match[2]) or not _of_our_lines(body):
+        return f"{match[1].decode()} is damaged: {octets} octets, {content[-100:]!r}"
+    return match[1].decode()
+
+
+def _of_our_lines(body: bytes) -> bool:
+    """Whether a body, or its start, is made of the lines that we send."""
+    times, rest = divmod(len(body), len(_LINE))
+    return body == _LINE * times + _LINE[:rest]

@@ -57,7 +57,7 @@ class Outcome(list["Result | Failure"]):
         self._pump = pump
         self.answer = work if isinstance(work, Deferred) else Deferred.fromCoroutine(work)
         """Fires in the end."""
-        self.answer.addBoth(self.append)
+        _ = self.answer.addBoth(self.append)
 
     def result(self) -> Result:
         """Wait for the result, or raise the error."""

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, event, inspect, text
-
-from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, event, inspect, text
+
+from alembic import command
 from mailsvc.errors import StartError
 from mailsvc.store.engine import Engines, open_engines
 from mailsvc.store.overview import overview
@@ -27,6 +27,7 @@ def empty(empty_url: str) -> Iterator[Engines]:
 
 
 def tables(conn: Connection) -> set[str]:
+    """List the tables there are."""
     return set(inspect(conn).get_table_names()) - {"alembic_version"}
 
 
@@ -37,14 +38,17 @@ def differences(conn: Connection) -> object:
 
 
 def downgrade(conn: Connection) -> None:
+    """Take all migrations back."""
     command.downgrade(alembic_config(conn), "base")
 
 
 def claim_revision(conn: Connection, revision: str) -> None:
+    """Say that the database is at some revision."""
     conn.execute(text("UPDATE alembic_version SET version_num = :new"), {"new": revision})
 
 
 def head(conn: Connection) -> str:
+    """Name the newest revision."""
     return str(ScriptDirectory.from_config(alembic_config(conn)).get_current_head())
 
 
@@ -74,7 +78,7 @@ class TestSteps:
         assert upgrade(empty) == upgrade(empty)
 
     def test_an_administrator_sees_engine_and_revision(self, empty: Engines, kind: str) -> None:
-        """mailctl status names the database as its makers do."""
+        """The status names the database as its makers do."""
         revision = upgrade(empty)
 
         seen = transact(empty, overview)
@@ -112,7 +116,7 @@ class TestPrepare:
         transact(empty, claim_revision, "f00d")
 
         for start in (prepare, upgrade):
-            with pytest.raises(StartError, match="f00d.*newer mailsvc"):
+            with pytest.raises(StartError, match=r"f00d.*newer mailsvc"):
                 start(empty)
 
     @pytest.mark.parametrize("kind", SERVERS)

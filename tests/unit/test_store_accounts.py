@@ -49,19 +49,23 @@ def other_node(database_url: str) -> Iterator[Store]:
 
 
 def named(name: str) -> Address:
+    """Make an address of test.com."""
     return parse_address(f"{name}@test.com", utf8=True)
 
 
 def found(store: Store, name: str) -> Account | None:
+    """Look an account up by its local part."""
     return store.do(find_account, named(name))
 
 
 def passwords(conn: Connection) -> list[str]:
+    """List the verifiers of all users."""
     wanted = select(credential.c.verifier).join(account).where(account.c.role == "user")
     return list(conn.scalars(wanted))
 
 
 def switch_off(conn: Connection, name: str) -> None:
+    """Disable an account."""
     conn.execute(update(account).where(account.c.address_key == name).values(enabled=False))
 
 
@@ -137,7 +141,9 @@ class TestFinding:
     def test_an_expired_password_is_none(self, store: Store) -> None:
         """A credential with an end is worth nothing after it."""
         store.add("alice")
-        store.do(lambda conn: conn.execute(update(credential).values(expires=NOON.replace(year=2020))))
+        store.do(
+            lambda conn: conn.execute(update(credential).values(expires=NOON.replace(year=2020)))
+        )
 
         alice = found(store, "alice")
 
@@ -204,7 +210,7 @@ class TestChanges:
         """Two users never share a name, and the first one's password stays."""
         store.add("alice")
 
-        with pytest.raises(AlreadyThere, match="ALICE@test.com exists already"):
+        with pytest.raises(AlreadyThere, match=r"ALICE@test\.com exists already"):
             store.add("ALICE")
 
         assert store.do(passwords) == ["plain:secret"]
@@ -274,7 +280,9 @@ class TestChanges:
         store.do(change_password, store.ids, named("alice"), "plain:new", "uid 7")
         store.do(remove_user, store.ids, named("alice"), "uid 7")
 
-        told = store.do(lambda conn: list(conn.scalars(select(trail.c.detail).order_by(trail.c.id))))
+        told = store.do(
+            lambda conn: list(conn.scalars(select(trail.c.detail).order_by(trail.c.id)))
+        )
 
         assert ['"did": "user add"' in told[0], '"did": "user passwd"' in told[1]] == [True, True]
         assert "secret" not in "".join(told)

@@ -19,14 +19,12 @@ from mailsvc.store.deliveries import CHUNK, INLINE, DeliverBatch, RecipientGone
 from mailsvc.store.engine import Engines, open_engines
 from mailsvc.store.maildrop import drop_leases, expunge
 from mailsvc.store.removal import purge_bodies
-from mailsvc.store.tables import chunk, folder, message, metadata, released, trail
+from mailsvc.store.tables import chunk, message, metadata, released, trail
 from tests.support.database_servers import SERVERS
 from tests.support.mail_store import (
-    NOON,
     TRACE,
     Store,
     check_books,
-    content,
     orphans,
     renamed,
     running,
@@ -299,9 +297,7 @@ class Model:
         account = self.account(name)
         uids = self.store.uids(account)
         chosen = [uids[place] for place in sorted(places) if place < len(uids)]
-        self.mail[name] = [
-            one for place, one in enumerate(self.mail[name]) if place not in places
-        ]
+        self.mail[name] = [one for place, one in enumerate(self.mail[name]) if place not in places]
         lease = self.store.lease(account)
         self.store.do(expunge, lease, [*chosen, 1_000_000])
         self.store.do(drop_leases, account.id)
@@ -350,6 +346,7 @@ def test_the_books_are_right_whatever_happens(engines: Engines) -> None:
 
 
 def clear(conn: Connection) -> None:
+    """Empty all tables."""
     for table in reversed(metadata.sorted_tables):
         conn.execute(table.delete())
 
@@ -357,9 +354,7 @@ def clear(conn: Connection) -> None:
 class TestManyAtOnce:
     """Real threads, real transactions."""
 
-    def test_a_crowd_is_stored_in_the_order_it_came(
-        self, store: Store, database_url: str
-    ) -> None:
+    def test_a_crowd_is_stored_in_the_order_it_came(self, store: Store, database_url: str) -> None:
         """One node never swaps two messages of one folder."""
         alice, bob = store.add("alice"), store.add("bob")
         pump = Pump()
@@ -392,12 +387,12 @@ class TestManyAtOnce:
             running(database_url, pump, node=2, settings=small) as other,
         ):
             waiting = []
+            nodes = [(node, DeliverBatch(node.ids)) for node in (one, other)]
             for number in range(80):
                 readers = [crowd[(number + step) % 6] for step in (5, 0, 2)]
-                for node in (one, other):
+                for node, deliver in nodes:
                     mail = store.delivery(b"x", *readers)
-                    work = node.write_batch(DeliverBatch(node.ids), mail, shard=number)
-                    waiting.append(pump.start(work))
+                    waiting.append(pump.start(node.write_batch(deliver, mail, shard=number)))
             for outcome in waiting:
                 outcome.result()
 
@@ -407,6 +402,31 @@ class TestManyAtOnce:
             assert uids == list(range(1, len(uids) + 1))
             assert store.usage(account)[0] == len(uids) + 1
         store.do(check_books)
+
+    @pytest.mark.parametrize("kind", SERVERS)
+    def test_two_nodes_deliver_and_remove_at_once(self, store: Store, database_url: str) -> None:
+        """Whoever stands in another's way is tried again: nothing fails, nothing is lost."""
+        crowd = [store.add(f"user{number}") for number in range(4)]
+        leases = [store.lease(one) for one in crowd]
+        pump = Pump()
+        small = DatabaseSettings(batch_messages=5)
+        with (
+            running(database_url, pump, node=1, settings=small) as one,
+            running(database_url, pump, node=2, settings=small) as other,
+        ):
+            waiting = []
+            nodes = [(node, DeliverBatch(node.ids)) for node in (one, other)]
+            for number in range(40):
+                for node, deliver in nodes:
+                    mail = store.delivery(b"x", *(crowd[(number + step) % 4] for step in (3, 1)))
+                    waiting.append(pump.start(node.write_batch(deliver, mail, shard=number)))
+                    lease = leases[(number * 3) % 4]
+                    waiting.append(pump.start(node.write(expunge, lease, [number // 4])))
+            for outcome in waiting:
+                outcome.result()
+
+        store.do(check_books)
+        assert sum(store.usage(one)[0] - 1 for one in crowd) == 40 * 2 * 2
 
     @pytest.mark.parametrize("kind", SERVERS)
     def test_mail_for_an_account_that_is_being_deleted_leaves_nothing(
@@ -427,7 +447,7 @@ class TestManyAtOnce:
         assert store.do(count) == (0, 0)
 
     @pytest.mark.parametrize("kind", SERVERS)
-    def test_both_writers_have_work(self, store: Store, database_url: str) -> None:
+    def test_both_writers_have_work(self, database_url: str) -> None:
         """Folders are spread over the writers, however their numbers were made."""
         pump = Pump()
         threads: set[int | None] = set()

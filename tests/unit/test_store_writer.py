@@ -60,6 +60,7 @@ def note_even(conn: Connection, numbers: Sequence[int]) -> list[int | Exception]
 
 
 def noted(conn: Connection) -> list[int]:
+    """List what was written."""
     return list(conn.scalars(select(domain.c.id).order_by(domain.c.id)))
 
 
@@ -90,15 +91,14 @@ def submit_behind(
     gate: Gate, database: Database, pump: Pump, query: Any, numbers: Sequence[int], octets: int = 0
 ) -> list[Outcome[Any]]:
     """Let some items wait while the writer is busy, then let it go on."""
-    gate.close(database, pump)
-    waiting = [
-        pump.start(database.write_batch(query, number, octets=octets)) for number in numbers
-    ]
+    _ = gate.close(database, pump)
+    waiting = [pump.start(database.write_batch(query, number, octets=octets)) for number in numbers]
     gate.opened.set()
     return waiting
 
 
 def error_of(outcome: Outcome[Any]) -> type[BaseException] | None:
+    """Wait for an outcome and tell its error; None: it went well."""
     try:
         outcome.result()
     except Exception as error:  # noqa: BLE001 - that is the question
@@ -199,7 +199,7 @@ class TestFaults:
     def test_kinds_share_a_transaction(self, database: Database, pump: Pump) -> None:
         """A login does not wait behind mail, nor mail behind a login."""
         gate = Gate()
-        gate.close(database, pump)
+        _ = gate.close(database, pump)
         first = pump.start(database.write_batch(note, 1))
         second = pump.start(database.write(lambda conn: note(conn, [2])[0]))
         third = pump.start(database.write_batch(note, 3))
@@ -224,6 +224,7 @@ class TestFaults:
 
 
 def refuse_only(_conn: Connection) -> None:
+    """Refuse."""
     raise NotFound("there is no such thing")
 
 
@@ -277,7 +278,7 @@ class TestLimits:
     def test_who_gave_up_waiting_disturbs_nobody(self, database: Database, pump: Pump) -> None:
         """A client that is thrown out at the end of the stop takes no other's answer along."""
         gate = Gate()
-        gate.close(database, pump)
+        _ = gate.close(database, pump)
         first, second = (pump.start(database.write_batch(note, number)) for number in (1, 2))
         first.answer.cancel()
         gate.opened.set()
@@ -412,9 +413,9 @@ def end_number(administrator: Engine, number: int) -> None:
             root.execute(text(f"SELECT pg_terminate_backend({number}, 5000)"))
             return
         root.execute(text(f"KILL {number}"))
-        wanted = text(f"SELECT ID, SLEEP(0.01) FROM information_schema.processlist WHERE ID={number}")
+        there = text("SELECT ID, SLEEP(0.01) FROM information_schema.processlist WHERE ID = :id")
         for _ in range(500):
-            if not root.execute(wanted).all():
+            if not root.execute(there, {"id": number}).all():
                 return
 
 

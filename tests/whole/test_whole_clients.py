@@ -7,7 +7,7 @@ from poplib import POP3
 import pytest
 
 from tests.support.daemon import Daemon, installed, run
-from tests.support.letters import check_letter, letter
+from tests.support.letters import ATTACHMENT, SUBJECT, check_letter, check_parts, letter
 
 ALICE, BOB = "alice@test.com", "bob@test.com"
 LETTER = letter(ALICE, BOB)
@@ -91,6 +91,29 @@ def test_msmtp_sends(daemon: Daemon, letter_file: Path) -> None:
 
     assert (ended.status, ended.errors) == (0, "")
     check_letter(collect_by_poplib(daemon), LETTER)
+
+
+def test_mutt_sends(daemon: Daemon, tmp_path: Path) -> None:
+    """A mail program that people type into sends a Chinese subject and an attachment."""
+    mutt = installed("mutt")
+    attachment = tmp_path / "attachment.bin"
+    attachment.write_bytes(ATTACHMENT)
+    login = f"alice%40test.com:{daemon.passwords['alice']}"
+    settings = tmp_path / "muttrc"
+    settings.write_text(
+        f'set smtp_url = "smtp://{login}@127.0.0.1:{daemon.ports["submission"]}"\n'
+        f"set from = {ALICE}\nset copy = no\nset ssl_force_tls = no\nset ssl_starttls = no\n"
+        "set smtp_authenticators = plain\nset charset = utf-8\nset config_charset = utf-8\n"
+    )
+
+    ended = run(
+        [mutt, "-n", "-F", str(settings), "-s", SUBJECT, "-a", str(attachment), "--", BOB],
+        given="Hello\n",
+        environment={"LC_ALL": "C.UTF-8", "HOME": str(tmp_path)},
+    )
+
+    assert (ended.status, ended.errors) == (0, "")
+    check_parts(collect_by_poplib(daemon))
 
 
 def test_mpop_collects(daemon: Daemon, tmp_path: Path) -> None:

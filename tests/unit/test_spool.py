@@ -1,0 +1,159 @@
+"""Messages in arrival: the same octets come back, and memory is given back."""
+
+import errno
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from zope.interface.verify import verifyObject
+
+from mailsvc.config.settings import SpoolSettings
+from mailsvc.interfaces import IContent
+from mailsvc.spool import Spool, SpoolRoom
+
+
+def make_room(folder: Path, message: int = 100, total: int = 250) -> SpoolRoom:
+    """Make a room."""
+    return SpoolRoom(folder, SpoolSettings(message_memory=message, total_memory=total))
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> SpoolRoom:
+    """Give a room for 250 octets, 100 a message."""
+    return make_room(tmp_path)
+
+
+@contextmanager
+def files_up_to(octets: int) -> Iterator[None]:
+    """Make every larger file fail as on a full disk: the last write before takes a part only."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (octets, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def whole(spool: Spool, size: int = 7) -> bytes:
+    """Read everything."""
+    return b"".join(spool.pieces(size))
+
+
+def read_all(room: SpoolRoom, pieces: list[bytes], sizes: list[int]) -> None:
+    """Write pieces and read them in every size, more than once."""
+    written = b"".join(pieces)
+    spool = Spool(room)
+    for piece in pieces:
+        spool.write(piece)
+    assert spool.octets == len(written)
+    for size in sizes:
+        read = list(spool.pieces(size))
+        assert b"".join(read) == written
+        assert all(len(one) == size for one in read[:-1])
+        assert spool.head(size) == written[:size]
+    spool.close()
+    assert room.used == 0
+
+
+@given(
+    pieces=st.lists(st.binary(max_size=60), max_size=8),
+    sizes=st.lists(st.integers(1, 200), min_size=1, max_size=3),
+)
+def test_the_same_octets_come_back(pieces: list[bytes], sizes: list[int]) -> None:
+    """However they came, wherever they were kept, in whatever pieces they are read."""
+    with TemporaryDirectory() as folder:
+        for message in (1, 20, 1000):
+            read_all(make_room(Path(folder), message, total=1000), pieces, sizes)
+
+
+def test_it_keeps_its_promise_as_content(room: SpoolRoom) -> None:
+    """It is what the rest of the service reads; empty at first."""
+    spool = Spool(room)
+
+    verifyObject(IContent, spool)
+    assert (spool.octets, whole(spool), spool.head(10)) == (0, b"", b"")
+
+
+def test_a_small_message_stays_in_memory() -> None:
+    """Most mail never sees the disk before its commit."""
+    spool = Spool(make_room(Path("/there/is/no/such/folder")))
+
+    spool.write(b"x" * 100)
+
+    assert whole(spool) == b"x" * 100
+
+
+def test_a_large_message_gives_its_memory_to_others(room: SpoolRoom) -> None:
+    """Beyond its share it goes to a file without a name, which dies with the process."""
+    spool = Spool(room)
+    spool.write(b"x" * 100)
+    assert room.used == 100
+
+    spool.write(b"y")
+
+    assert room.used == 0
+    assert list(room.folder.iterdir()) == []
+    assert whole(spool) == b"x" * 100 + b"y"
+    spool.close()
+
+
+def test_all_messages_share_one_budget(room: SpoolRoom) -> None:
+    """A crowd of small messages fills the disk, not the memory."""
+    spools = [Spool(room) for _ in range(4)]
+    for number, spool in enumerate(spools):
+        spool.write(bytes([number]) * 80)
+
+    assert room.used == 240
+    assert [whole(spool) for spool in spools] == [bytes([number]) * 80 for number in range(4)]
+
+    spools[0].close()
+    spools[0].close()
+    assert room.used == 160
+    late = Spool(room)
+    late.write(b"z" * 80)
+    assert room.used == 240
+    for spool in (*spools, late):
+        spool.close()
+    assert room.used == 0
+
+
+@pytest.mark.parametrize("in_memory", [50, 90])
+def test_a_full_disk_is_told(room: SpoolRoom, in_memory: int) -> None:
+    """The session answers 452; nothing is kept and nothing is reserved."""
+    spool = Spool(room)
+    spool.write(b"x" * in_memory)
+
+    with files_up_to(150):
+        spool.write(b"y" * 60)
+        with pytest.raises(OSError, match="File too large") as told:
+            spool.write(b"y" * 100)
+
+    assert told.value.errno == errno.EFBIG
+    spool.close()
+    assert room.used == 0
+
+
+def test_a_message_is_never_cut_silently(room: SpoolRoom) -> None:
+    """The last write before the disk is full takes a part, and the rest is not forgotten."""
+    spool = Spool(room)
+
+    with files_up_to(150), pytest.raises(OSError, match="File too large"):
+        spool.write(b"z" * 200)
+
+    spool.close()
+
+
+def test_a_folder_that_is_gone_is_told() -> None:
+    """Whoever removes the state folder loses no mail silently."""
+    spool = Spool(make_room(Path("/there/is/no/such/folder")))
+    spool.write(b"x" * 90)
+
+    with pytest.raises(FileNotFoundError):
+        spool.write(b"y" * 90)
+
+    spool.close()

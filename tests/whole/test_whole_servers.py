@@ -1,0 +1,132 @@
+"""The same daemon, and two of them, over a database server."""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from poplib import error_proto
+from typing import Any
+
+import pytest
+
+from tests.support.daemon import Daemon, MakeDaemon, wait_until
+from tests.support.database_servers import SERVERS
+from tests.support.letters import check_letter, letter
+from tests.support.load import Ledger, Load, collected_tokens
+
+ALICE, BOB = "alice@test.com", "bob@test.com"
+MakeNode = Callable[..., Daemon]
+
+
+@pytest.fixture(params=SERVERS)
+def make_node(request: pytest.FixtureRequest, make_daemon: MakeDaemon) -> MakeNode:
+    """Make daemons that share one empty database on a server."""
+    url = request.getfixturevalue(request.param).new_database()
+
+    def make(**settings: Any) -> Daemon:
+        return make_daemon(settings={"database": {"url": url}, **settings})
+
+    return make
+
+
+@pytest.fixture
+def node(make_node: MakeNode) -> Daemon:
+    """Start a daemon on a database that was made for it."""
+    daemon = make_node(pop3={"lease": 2})
+    assert daemon.mailctl("database", "upgrade").status == 0
+    return daemon.start()
+
+
+@pytest.fixture
+def second(make_node: MakeNode, node: Daemon) -> Daemon:
+    """Start one more on the same database."""
+    daemon = make_node(pop3={"lease": 2})
+    daemon.passwords = node.passwords
+    return daemon.start()
+
+
+def test_an_empty_database_is_not_touched_without_being_asked(make_node: MakeNode) -> None:
+    """The daemon names the command; after it, the service starts and carries a letter."""
+    daemon = make_node()
+    refused = daemon.try_to_start()
+    assert refused.status != 0
+    assert len(refused.errors.splitlines()) == 1
+    assert "mailctl database upgrade" in refused.errors
+    assert "Traceback" not in refused.output
+
+    upgraded = daemon.mailctl("database", "upgrade")
+    assert (upgraded.status, upgraded.errors) == (0, "")
+    daemon.start()
+
+    sent = letter(ALICE, BOB)
+    client = daemon.submission("alice")
+    client.sendmail(ALICE, [BOB], sent)
+    client.quit()
+    check_letter(collect_one(daemon), sent)
+    assert daemon.stop() == 0
+
+
+def collect_one(daemon: Daemon) -> bytes:
+    """Let Bob collect his only message and remove it."""
+    client = daemon.pop3("bob")
+    assert client.stat()[0] == 1
+    lines = client.retr(1)[1]
+    client.dele(1)
+    client.quit()
+    return b"\r\n".join(lines) + b"\r\n"
+
+
+def test_two_daemons_share_one_mailbox(node: Daemon, second: Daemon) -> None:
+    """Both take mail for the same user at the same time; each shows all of it."""
+    assert "Their passwords" not in second.output
+    loads = [
+        Load(one.ports["mx"], f"both{number}", senders=6, most=30).start()
+        for number, one in enumerate((node, second))
+    ]
+    ledger = Ledger()
+    for load in loads:
+        ledger.add(load.finish())
+
+    assert len(ledger.accepted) == 360
+    for one in (node, second):
+        client = one.pop3("bob")
+        ledger.check(collected_tokens(client))
+        with pytest.raises(error_proto, match=r"\[IN-USE\]"):
+            (second if one is node else node).pop3("bob")
+        client.quit()
+
+
+def test_a_daemon_that_dies_takes_nothing_with_it(node: Daemon, second: Daemon) -> None:
+    """Kill -9 of one under load: what it answered with 250 is at the other one."""
+    loads = [
+        Load(one.ports["mx"], f"dies{number}", senders=6).start()
+        for number, one in enumerate((node, second))
+    ]
+    wait_until(lambda: all(load.accepted > 50 for load in loads), "50 messages each")
+    second.kill()
+    ledger = loads[1].finish()
+    loads[0].stop()
+    survived = loads[0].finish()
+
+    assert not survived.refused
+    assert not survived.unanswered
+    ledger.add(survived)
+    client = node.pop3("bob")
+    ledger.check(collected_tokens(client))
+    client.quit()
+
+
+def test_a_maildrop_of_a_dead_daemon_is_free_soon(node: Daemon, second: Daemon) -> None:
+    """The other daemon lets the user in when the lease has run out, here after 2 seconds."""
+    held = second.pop3("bob")
+    second.kill()
+    held.close()
+    began = time.monotonic()
+
+    def enters() -> bool:
+        with suppress(error_proto):
+            node.pop3("bob").quit()
+            return True
+        return False
+
+    wait_until(enters, "the end of a lease", seconds=10)
+    assert time.monotonic() - began < 5
