@@ -1,5 +1,6 @@
 """Messages in arrival: small ones in memory, large ones in unlinked temporary files."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -24,12 +25,18 @@ class SpoolRoom:
         self.folder = folder
         self.message_memory = settings.message_memory
         self._total = settings.total_memory
+        self._spare = settings.spare_disk
         self._used = 0
 
     @property
     def used(self) -> int:
         """Octets in memory now."""
         return self._used
+
+    def has_room(self, octets: int = 0) -> bool:
+        """Whether so many octets more would leave enough of the disk free."""
+        disk = os.statvfs(self.folder)
+        return disk.f_bavail * disk.f_frsize - octets >= self._spare
 
     def reserve(self, octets: int) -> bool:
         """Take some memory; False: it is spent, use a file."""

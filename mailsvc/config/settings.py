@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field
 
-from mailsvc.config.units import KIB, MIB, Count, Octets, Seconds, SecondsOrNone
+from mailsvc.config.units import KIB, MIB, Count, Octets, OctetsOrNone, Seconds, SecondsOrNone
 
 
 class Kind(StrEnum):
@@ -117,6 +117,7 @@ class SpoolSettings(_Section):
 
     message_memory: Octets = 256 * KIB
     total_memory: Octets = 64 * MIB
+    spare_disk: OctetsOrNone = 64 * MIB
 
 
 @dataclass(frozen=True, kw_only=True)

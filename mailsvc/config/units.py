@@ -45,6 +45,8 @@ def _parse(value: object, units: dict[str, float] | dict[str, int], allowed: str
 
 Octets = Annotated[int, BeforeValidator(parse_octets), Field(gt=0)]
 """A size above 0."""
+OctetsOrNone = Annotated[int, BeforeValidator(parse_octets), Field(ge=0)]
+"""A size; 0 switches the thing off."""
 Seconds = Annotated[float, BeforeValidator(parse_seconds), Field(gt=0)]
 """A duration above 0."""
 SecondsOrNone = Annotated[float, BeforeValidator(parse_seconds), Field(ge=0)]

@@ -80,7 +80,7 @@ class MailService(MultiService):
         self._passwords = Passwords(reactor, reactor, settings.login)
         self._room = SpoolRoom(settings.state, settings.spool)
         self._intake = Intake(self._database, build_chain(settings.filters), self._hostname)
-        self._upkeep = Upkeep(self._database, reactor, lambda: self._node)
+        self._upkeep = Upkeep(self._database, reactor, lambda: self._node, self._room.has_room)
         self._reactor = reactor
         self._pop3_work = Background()
         self._portal = self._make_portal()
@@ -200,6 +200,7 @@ class MailService(MultiService):
             directory=self._directory,
             intake=self._intake,
             portal=self._portal,
+            has_room=self._room.has_room,
         )
         return SmtpFactory(house, self._room, self._reactor, self._admit)
 

@@ -15,7 +15,7 @@ from mailsvc.model.ids import AccountId
 from mailsvc.store.accounts import note_logins
 from mailsvc.store.database import Database
 from mailsvc.store.nodes import beat
-from mailsvc.store.removal import PURGE, purge_bodies
+from mailsvc.store.removal import PURGE, SHRINK, purge_bodies, shrink_file
 
 EVERY = 5.0
 """Seconds between two rounds."""
@@ -29,14 +29,20 @@ class Upkeep(Service):
         database: What is kept.
         clock: Tells when.
         alive: Number and owner of this node.
+        has_room: Whether the disk has room.
     """
 
     _log = Logger()
 
     def __init__(
-        self, database: Database, clock: IReactorTime, alive: Callable[[], tuple[int, int]]
+        self,
+        database: Database,
+        clock: IReactorTime,
+        alive: Callable[[], tuple[int, int]],
+        has_room: Callable[[], bool],
     ) -> None:
         self._database = database
+        self._has_room = has_room
         self._alive = alive
         self._logins: dict[AccountId, datetime] = {}
         self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self.round()))
@@ -63,6 +69,7 @@ class Upkeep(Service):
         await self._try("noting logins", self._note_logins)
         await self._try("a sign of life", self._beat)
         await self._try("purging bodies", self._purge)
+        await self._try("giving room back", self._give_room_back)
 
     async def _try(self, name: str, work: Callable[[], Awaitable[Any]]) -> None:
         try:
@@ -81,4 +88,9 @@ class Upkeep(Service):
 
     async def _purge(self) -> None:
         while await self._database.write(purge_bodies) == PURGE:
+            pass
+
+    async def _give_room_back(self) -> None:
+        """Shrink the database file; only when the disk is short, for mail reuses its pages."""
+        while not self._has_room() and await self._database.write(shrink_file) >= SHRINK:
             pass

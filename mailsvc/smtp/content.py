@@ -2,6 +2,7 @@
 
 import re
 
+from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
 from mailsvc.smtp import replies
@@ -70,6 +71,10 @@ class Arrival:
                 self._session.forget_envelope()
                 return self._session.judge(self._trouble)
             return self._session.judge(await self._session.finish(self._spool))
+        except CancelledError:
+            # The service ends and cannot wait any longer. Whether the message is stored nobody
+            # knows, so nothing is said: the client asks again.
+            raise
         except Exception as error:  # noqa: BLE001 - told to the client and logged by explain
             return self._session.judge(self._session.explain(error, "a message"))
         finally:

@@ -8,7 +8,7 @@ from twisted.cred.portal import Portal
 from twisted.logger import Logger
 
 from mailsvc.config.settings import Kind, LineEnds, LoginSettings, SmtpSettings
-from mailsvc.errors import MailError
+from mailsvc.errors import MailError, StorageFull
 from mailsvc.interfaces import IContent, IDirectory, IIntake
 from mailsvc.model.account import Account
 from mailsvc.model.address import Address
@@ -38,6 +38,7 @@ class SmtpHouse:
         directory: Finds recipients.
         intake: Takes messages.
         portal: Takes logins.
+        has_room: Whether the disk has room for so many octets more.
     """
 
     kind: Kind
@@ -47,6 +48,7 @@ class SmtpHouse:
     directory: IDirectory
     intake: IIntake
     portal: Portal
+    has_room: Callable[[int], bool]
 
     @property
     def repairs(self) -> bool:
@@ -135,6 +137,8 @@ class Session:
         """
         envelope = self._envelope()
         self.forget_envelope()
+        if not self.house.has_room(content.octets):
+            raise StorageFull
         receipt = await self.house.intake.accept(envelope, content)
         self.messages += 1
         return Reply(250, STORED, (f"OK, stored as {receipt.queue_id}",))

@@ -4,6 +4,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
 
+from twisted.internet.defer import CancelledError
+
 from mailsvc.config.settings import Kind
 from mailsvc.smtp import replies
 from mailsvc.smtp.grammar import split_command
@@ -81,6 +83,8 @@ async def answer(session: Session, line: bytes) -> Reply:
             return session.judge(replies.UNKNOWN)
         refusal = _refusal(session, row, argument, verb)
         return session.judge(refusal or await row.answer(session, argument))
+    except CancelledError:
+        raise
     except Exception as error:  # noqa: BLE001 - told to the client and logged by explain
         return session.judge(session.explain(error, "a command"))
 

@@ -12,6 +12,7 @@ from mailsvc.errors import ConfigError, StartError
 
 _PRAGMAS = (
     "PRAGMA page_size = 8192",  # for a new file only; bodies need fewer pages
+    "PRAGMA auto_vacuum = INCREMENTAL",  # for a new file only; see removal.shrink_file
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",  # 250 means that a power cut loses nothing
     "PRAGMA foreign_keys = ON",

@@ -9,6 +9,8 @@ from sqlalchemy import ColumnElement, Connection, delete, exists, insert, select
 
 from mailsvc.store.tables import chunk, entry, message, queue, released
 
+SHRINK = 500
+"""Pages that an SQLite file gives back in one transaction."""
 PURGE = 500
 """Bodies looked at in one transaction: 80 ms at the most, so that nobody waits for it."""
 
@@ -50,3 +52,22 @@ def purge_bodies(conn: Connection, most: int = PURGE) -> int:
     keys = [(row.folder_id, row.uid) for row in rows]
     conn.execute(delete(released).where(tuple_(released.c.folder_id, released.c.uid).in_(keys)))
     return len(rows)
+
+
+def shrink_file(conn: Connection, most: int = SHRINK) -> int:
+    """
+    Give free pages of an SQLite file back to the disk; other engines look after themselves.
+
+    Returns:
+        How many pages were free before; fewer than *most*: none is left.
+    """
+    if conn.dialect.name != "sqlite":
+        return 0
+    free = int(conn.exec_driver_sql("PRAGMA freelist_count").scalar() or 0)
+    if free:
+        # Each step of the statement frees one page, so it must be read to its end.
+        cursor = conn.connection.cursor()
+        cursor.execute(f"PRAGMA incremental_vacuum({most})")
+        cursor.fetchall()
+        cursor.close()
+    return free

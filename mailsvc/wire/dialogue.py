@@ -63,8 +63,14 @@ class TcpTransport(Transport, Protocol):
 
 
 def client_of(peer: IAddress) -> Client:
-    """Tell who is at the other end; a UNIX socket counts as this machine."""
-    return Client(getattr(peer, "host", None) or "127.0.0.1", getattr(peer, "port", 0))
+    """
+    Tell who is at the other end; a UNIX socket counts as this machine.
+
+    A socket for both families shows IPv4 clients as ``::ffff:192.0.2.1``; here they are what
+    they are.
+    """
+    host: str = getattr(peer, "host", None) or "127.0.0.1"
+    return Client(host.removeprefix("::ffff:"), getattr(peer, "port", 0))
 
 
 def set_no_delay(transport: object) -> None:

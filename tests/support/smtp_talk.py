@@ -191,6 +191,8 @@ class Talk:
         self.directory = MemoryDirectory()
         self.intake = MemoryIntake()
         self.left: list[Account] = []
+        self.free = 1 << 40
+        """Octets that the disk has room for."""
         self.room = SpoolRoom(Path(gettempdir()), spool or SpoolSettings())
         realm = MailRealm(self.directory, {IMessageDelivery: Door(Scope.SMTP, self._receive)})
         house = SmtpHouse(
@@ -201,6 +203,7 @@ class Talk:
             directory=self.directory,
             intake=self.intake,
             portal=Portal(realm, (OnePassword(self.directory),)),
+            has_room=lambda octets: octets <= self.free,
         )
         self.factory = SmtpFactory(house, self.room, self.clock, admit)
         self.transport = FakeTransport(ip)

@@ -310,6 +310,20 @@ def test_a_message_over_the_size_is_refused_and_read_to_its_end() -> None:
     assert talk.intake.taken == []
 
 
+def test_mail_is_put_off_while_the_disk_is_short() -> None:
+    """RFC 1870 section 6.1: also when only the declared size does not fit."""
+    talk = Talk().greeted()
+    talk.free = 1000
+    talk.says(b"MAIL FROM:<> SIZE=2000").hears(b"452 4.3.1")
+    talk.says(b"MAIL FROM:<>", b"RCPT TO:<bob@test.com>", b"DATA").skips()
+    talk.free = 10
+
+    talk.says(b"x" * 100, b".").hears(b"452 4.3.1")
+
+    assert talk.intake.taken == []
+    assert talk.room.used == 0
+
+
 def test_a_silent_client_is_sent_away() -> None:
     """RFC 5321 section 4.5.3.2.7."""
     talk = Talk().greeted()
@@ -381,6 +395,18 @@ def test_stopping_answers_a_commit_under_way_first() -> None:
     talk.intake.held[0].callback(None)
 
     talk.hears(b"250 2.0.0", b"421 4.3.2")
+    assert talk.transport.closed
+
+
+def test_a_commit_that_is_given_up_is_not_answered() -> None:
+    """Nobody knows its outcome: a 451 might be wrong, and so might a 250."""
+    talk = Talk().with_recipient()
+    talk.intake.held = []
+    talk.says(b"DATA").hears(b"354 ").says(b"text", b".")
+
+    talk.factory.background.cancel()
+
+    talk.hears()
     assert talk.transport.closed
 
 

@@ -6,15 +6,15 @@ from poplib import POP3, error_proto
 
 import pytest
 
-from tests.support.daemon import Daemon, MakeDaemon
+from tests.support.daemon import Daemon, MakeDaemon, wait_until
 from tests.support.load import Ledger, Load, collected_tokens
 from tests.support.small_disk import SmallDisk, fill
 
 
 @pytest.fixture
 def cramped(make_daemon: MakeDaemon, small_disk: SmallDisk) -> Daemon:
-    """Start a daemon whose state folder is a disk of 24 MiB."""
-    daemon = make_daemon()
+    """Start a daemon whose state folder is a disk of 24 MiB, and let it use all of that."""
+    daemon = make_daemon(settings={"spool": {"spare_disk": 0}})
     small_disk("state", daemon.folder, mib=24)
     return daemon.start()
 
@@ -75,6 +75,23 @@ def test_users_read_their_mail_on_a_full_disk(cramped: Daemon) -> None:
     client = cramped.pop3("bob")
     assert client.stat()[0] == len(ledger.accepted) - (not kept)
     client.quit()
+
+
+def test_mail_alone_never_fills_the_disk(make_daemon: MakeDaemon, small_disk: SmallDisk) -> None:
+    """Senders hear 452 while there is room to remove mail; then mail gets in again."""
+    daemon = make_daemon(settings={"spool": {"spare_disk": "24 MiB"}})
+    small_disk("state", daemon.folder, mib=64)
+    daemon.start()
+    ledger = send(daemon, "filling", 1_000_000, most=20)
+    assert "452 4.3.1" in {reply[:9] for reply in ledger.replies}
+    assert ledger.accepted
+
+    client = daemon.pop3("bob")
+    for number in range(1, client.stat()[0] + 1):
+        client.dele(number)
+    client.quit()
+
+    wait_until(lambda: send(daemon, "again", 3_000, most=1).accepted, "mail is taken again", 30)
 
 
 def restart_and_collect(daemon: Daemon, ledger: Ledger) -> None:

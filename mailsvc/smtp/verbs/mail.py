@@ -11,6 +11,7 @@ from mailsvc.smtp.replies import (
     BAD_PARAMETER,
     LOGIN_FIRST,
     SENDER_OK,
+    STORAGE_FULL,
     TOO_BIG,
     UNKNOWN_PARAMETER,
     UTF8_ADDRESS,
@@ -37,6 +38,8 @@ async def mail(session: Session, argument: bytes) -> Reply:
     if refusal is not None:
         return refusal
     check_sender(session.login, sender)
+    if not session.house.has_room(int(parsed.parameters.get("SIZE") or 0)):
+        return STORAGE_FULL
     session.sender = sender
     session.has_sender = True
     session.body = Body((parsed.parameters.get("BODY") or Body.SEVENBIT).upper())
