@@ -15,7 +15,7 @@ from mailsvc.model.ids import AccountId
 from mailsvc.store.accounts import note_logins
 from mailsvc.store.database import Database
 from mailsvc.store.nodes import beat
-from mailsvc.store.removal import PURGE, SHRINK, purge_bodies, shrink_file
+from mailsvc.store.removal import PURGE, SHRINK, empty_log, purge_bodies, shrink_file
 
 EVERY = 5.0
 """Seconds between two rounds."""
@@ -92,5 +92,8 @@ class Upkeep(Service):
 
     async def _give_room_back(self) -> None:
         """Shrink the database file; only when the disk is short, for mail reuses its pages."""
-        while not self._has_room() and await self._database.write(shrink_file) >= SHRINK:
+        if self._has_room():
+            return
+        while await self._database.write(shrink_file) >= SHRINK:
             pass
+        await self._database.run(empty_log)

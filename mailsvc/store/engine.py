@@ -22,8 +22,8 @@ _PRAGMAS = (
 _WRITER_PRAGMAS = (
     "PRAGMA page_size = 8192",  # for a new file only; bodies need fewer pages
     "PRAGMA cache_size = -32768",  # KiB
-    "PRAGMA wal_autocheckpoint = 4000",  # pages: fewer and larger copies into the main file
-    "PRAGMA journal_size_limit = 67108864",  # octets the WAL may keep after a burst
+    "PRAGMA wal_autocheckpoint = 2000",  # pages: fewer and larger copies into the main file
+    "PRAGMA journal_size_limit = 16777216",  # octets the WAL may keep after a burst
 )
 _READER_PRAGMAS = ("PRAGMA cache_size = -8192", "PRAGMA query_only = ON")
 

@@ -71,3 +71,9 @@ def shrink_file(conn: Connection, most: int = SHRINK) -> int:
         cursor.fetchall()
         cursor.close()
     return free
+
+
+def empty_log(conn: Connection) -> None:
+    """Move SQLite's write-ahead log into the file and cut both to what they need."""
+    if conn.dialect.name == "sqlite":
+        conn.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
