@@ -69,7 +69,7 @@ class MailService(MultiService):
         self._settings = settings
         self._ids = IdSource()
         self._node = (0, secrets.randbits(62))
-        self._hostname = settings.hostname or socket.getfqdn()
+        self._hostname = settings.hostname or _name_of_this_machine()
         self._engines = open_engines(
             settings.database_url, settings.database.readers, settings.database.writers
         )
@@ -208,6 +208,12 @@ class MailService(MultiService):
         """Whether one more connection may stay; it is counted already."""
         open_now = sum(one.sessions for one in self._listeners.listeners())
         return open_now <= self._settings.limits.connections
+
+
+def _name_of_this_machine() -> str:
+    """Find a name for greetings; a machine that resolves itself to localhost has a better one."""
+    full = socket.getfqdn()
+    return socket.gethostname() if full.startswith("localhost") else full
 
 
 def _settle_memory() -> None:
