@@ -1,7 +1,7 @@
 """Messages in arrival: small ones in memory, large ones in unlinked temporary files."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
@@ -96,9 +96,7 @@ class Spool:
             while piece := self._file.read(size):
                 yield piece
             return
-        whole = self._whole()
-        for start in range(0, len(whole), size):
-            yield whole[start : start + size]
+        yield from _cut(self._pieces, size)
 
     def close(self) -> None:
         """Give memory and disk back; harmless the second time."""
@@ -109,11 +107,6 @@ class Spool:
             self._file.close()
             self._file = None
 
-    def _whole(self) -> bytes:
-        if len(self._pieces) > 1:
-            self._pieces[:] = [b"".join(self._pieces)]
-        return self._pieces[0] if self._pieces else b""
-
     def _spill(self, piece: bytes) -> None:
         """Move from memory to a file."""
         file = TemporaryFile(dir=self._room.folder, buffering=0)  # noqa: SIM115 - closed by close
@@ -123,6 +116,24 @@ class Spool:
         self._room.give_back(self._reserved)
         self._reserved = 0
         self._pieces.clear()
+
+
+def _cut(pieces: Iterable[bytes], size: int) -> Iterator[bytes]:
+    """Cut octets anew, without a copy of the whole."""
+    waiting: list[bytes] = []
+    octets = 0
+    for piece in pieces:
+        waiting.append(piece)
+        octets += len(piece)
+        if octets >= size:
+            block = b"".join(waiting) if len(waiting) > 1 else piece
+            full = octets - octets % size
+            for start in range(0, full, size):
+                yield block[start : start + size]
+            waiting = [block[full:]] if full < octets else []
+            octets -= full
+    if waiting:
+        yield b"".join(waiting)
 
 
 def _write_all(file: IO[bytes], octets: bytes) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field
 
-from mailsvc.config.units import KIB, MIB, Count, Octets, OctetsOrNone, Seconds, SecondsOrNone
+from mailsvc.config.units import MIB, Count, Octets, OctetsOrNone, Seconds, SecondsOrNone
 
 
 class Kind(StrEnum):
@@ -115,7 +115,7 @@ class LoginSettings(_Section):
 class SpoolSettings(_Section):
     """The ``spool`` section."""
 
-    message_memory: Octets = 256 * KIB
+    message_memory: Octets = 8 * MIB
     total_memory: Octets = 64 * MIB
     spare_disk: OctetsOrNone = 64 * MIB
 

@@ -11,7 +11,7 @@ from sqlalchemy.pool import QueuePool
 from mailsvc.errors import ConfigError, StartError
 
 _PRAGMAS = (
-    "PRAGMA page_size = 8192",  # for a new file only; bodies need fewer pages
+    "PRAGMA page_size = 16384",  # for a new file only; bodies need fewer pages
     "PRAGMA auto_vacuum = INCREMENTAL",  # for a new file only; see removal.shrink_file
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",  # 250 means that a power cut loses nothing
@@ -22,7 +22,7 @@ _PRAGMAS = (
 _WRITER_PRAGMAS = (
     "PRAGMA page_size = 8192",  # for a new file only; bodies need fewer pages
     "PRAGMA cache_size = -32768",  # KiB
-    "PRAGMA wal_autocheckpoint = 2000",  # pages: fewer and larger copies into the main file
+    "PRAGMA wal_autocheckpoint = 1000",  # pages: fewer and larger copies into the main file
     "PRAGMA journal_size_limit = 16777216",  # octets the WAL may keep after a burst
 )
 _READER_PRAGMAS = ("PRAGMA cache_size = -8192", "PRAGMA query_only = ON")
