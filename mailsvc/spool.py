@@ -1,5 +1,6 @@
 """Messages in arrival: small ones in memory, large ones in unlinked temporary files."""
 
+import errno
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -9,7 +10,11 @@ from typing import IO
 from zope.interface import implementer
 
 from mailsvc.config.settings import SpoolSettings
+from mailsvc.config.units import MIB
 from mailsvc.interfaces import IContent
+
+LOOK_EVERY = MIB
+"""Octets of a message in a file between two looks at what is left of the disk."""
 
 
 class SpoolRoom:
@@ -59,13 +64,14 @@ class Spool:
         room: Whose memory and folder it uses.
     """
 
-    __slots__ = ("_file", "_pieces", "_reserved", "_room", "octets")
+    __slots__ = ("_file", "_look_at", "_pieces", "_reserved", "_room", "octets")
 
     def __init__(self, room: SpoolRoom) -> None:
         self._room = room
         self._pieces: list[bytes] = []
         self._reserved = 0
         self._file: IO[bytes] | None = None
+        self._look_at = 0
         self.octets = 0
         """Size in octets."""
 
@@ -74,10 +80,11 @@ class Spool:
         Add to the end.
 
         Raises:
-            OSError: The disk is full, or worse.
+            OSError: The disk is full but for what is spared, or worse.
         """
         self.octets += len(piece)
         if self._file is not None:
+            self._look_at_disk()
             _write_all(self._file, piece)
         elif self.octets <= self._room.message_memory and self._room.reserve(len(piece)):
             self._reserved += len(piece)
@@ -109,6 +116,7 @@ class Spool:
 
     def _spill(self, piece: bytes) -> None:
         """Move from memory to a file."""
+        self._look_at_disk()
         file = TemporaryFile(dir=self._room.folder, buffering=0)  # noqa: SIM115 - closed by close
         self._file = file
         for part in (*self._pieces, piece):
@@ -116,6 +124,14 @@ class Spool:
         self._room.give_back(self._reserved)
         self._reserved = 0
         self._pieces.clear()
+
+    def _look_at_disk(self) -> None:
+        """Refuse what would take the disk that is spared for users, whatever SIZE has said."""
+        if self.octets < self._look_at:
+            return
+        self._look_at = self.octets + LOOK_EVERY
+        if not self._room.has_room():
+            raise OSError(errno.ENOSPC, "what is left of the disk is spared (spool.spare_disk)")
 
 
 def _cut(pieces: Iterable[bytes], size: int) -> Iterator[bytes]:

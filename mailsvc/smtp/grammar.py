@@ -9,7 +9,7 @@ from mailsvc.errors import BadMailbox
 from mailsvc.model.address import Address, BadAddress, parse_address, parse_domain
 
 _PATH = re.compile(r'<((?:[^<>"\\]|"(?:[^"\\]|\\.)*")*)>')
-_SOURCE_ROUTE = re.compile(r"@[A-Za-z0-9.\-\[\]:]+(?:,@[A-Za-z0-9.\-\[\]:]+)*:")
+_SOURCE_ROUTE = re.compile(r"\A@[A-Za-z0-9.\-\[\]:]+(?:,@[A-Za-z0-9.\-\[\]:]+)*:")
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~]+))?")
 _HELO_NAME = re.compile(r"[A-Za-z0-9._-]{1,255}")
 

@@ -5,28 +5,34 @@ from typing import cast
 
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import connectionDone
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.mail import smtp
 from twisted.python.failure import Failure
 
 from mailsvc.background import Background
+from mailsvc.config.units import KIB
 from mailsvc.smtp import replies
 from mailsvc.smtp.content import Arrival
 from mailsvc.smtp.replies import After, Reply
 from mailsvc.smtp.session import Session, SmtpHouse
-from mailsvc.smtp.table import answer
+from mailsvc.smtp.table import answer, answer_bad
 from mailsvc.spool import SpoolRoom
 from mailsvc.wire.dialogue import (
-    BareLineFeed,
+    BadLine,
     Dialogue,
     HungUp,
-    LineTooLong,
     Stopping,
     TcpTransport,
     TimedOut,
     client_of,
     set_no_delay,
 )
+
+_GROUP = 64 * KIB
+"""Octets of replies that wait for a client that sends and does not read."""
+_IN_A_ROW = 100
+"""Commands of one client before the others get their turn."""
 
 
 class SmtpProtocol(smtp.ESMTP):
@@ -77,8 +83,11 @@ class SmtpProtocol(smtp.ESMTP):
                 self._say(replies.TOO_MANY_CONNECTIONS)
                 return
             self._say(session.greeting())
+            commands = 0
             while await self._turn():
-                pass
+                commands += 1
+                if commands % _IN_A_ROW == 0:
+                    await deferLater(self.factory.clock, 0)
         except HungUp:
             pass
         except TimedOut:
@@ -92,12 +101,13 @@ class SmtpProtocol(smtp.ESMTP):
     async def _turn(self) -> bool:
         """Take one command and answer it; False: the conversation is over."""
         session, dialogue = self._session, self._dialogue
+        patience = self.factory.house.settings.command_timeout
+        if dialogue.unsent >= _GROUP:
+            await dialogue.send(b"", patience)
         try:
-            line = await dialogue.line(self.factory.house.settings.command_timeout)
-        except LineTooLong:
-            return self._say(session.judge(replies.LINE_TOO_LONG))
-        except BareLineFeed:
-            return self._say(session.judge(replies.BARE_LINE_FEED))
+            line = await dialogue.line(patience)
+        except BadLine as bad:
+            return self._say(answer_bad(session, bad))
         reply = await answer(session, line)
         self._say(reply)
         if reply.after is After.CONTENT:

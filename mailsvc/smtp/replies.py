@@ -6,6 +6,7 @@ from enum import Enum
 from mailsvc.errors import (
     BadMailbox,
     LoginFailed,
+    LoginForbidden,
     MailboxFull,
     MailError,
     StorageFull,
@@ -111,6 +112,7 @@ _CODES: dict[type[MailError], tuple[int, int]] = {
     # The reply for a class 4 and for a class 5 status; RFC 3463 section 3.
     BadMailbox: (451, 501),
     LoginFailed: (454, 535),
+    LoginForbidden: (454, 535),
     MailboxFull: (452, 552),
     StorageFull: (452, 552),
     TooBusy: (452, 552),

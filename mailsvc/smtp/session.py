@@ -144,8 +144,13 @@ class Session:
         return Reply(250, STORED, (f"OK, stored as {receipt.queue_id}",))
 
     def judge(self, reply: Reply) -> Reply:
-        """Count refusals, and send a client away that has too many."""
-        if reply.refuses:
+        """
+        Count refusals, and send a client away that has too many.
+
+        A recipient above the limit is no error: the client sends to those that were accepted,
+        and the rest later; RFC 5321 section 4.5.3.1.10.
+        """
+        if reply.refuses and reply is not replies.TOO_MANY_RECIPIENTS:
             self.errors += 1
             if self.errors >= self.house.settings.most_errors:
                 return replies.TOO_MANY_ERRORS

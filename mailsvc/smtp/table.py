@@ -17,6 +17,7 @@ from mailsvc.smtp.verbs.data import data
 from mailsvc.smtp.verbs.hello import ehlo, helo
 from mailsvc.smtp.verbs.mail import mail
 from mailsvc.smtp.verbs.rcpt import rcpt
+from mailsvc.wire.dialogue import BadLine, LineTooLong
 
 
 class Stage(Enum):
@@ -87,6 +88,13 @@ async def answer(session: Session, line: bytes) -> Reply:
         raise
     except Exception as error:  # noqa: BLE001 - told to the client and logged by explain
         return session.judge(session.explain(error, "a command"))
+
+
+def answer_bad(session: Session, bad: BadLine) -> Reply:
+    """Answer what cannot be a command; a login that waited for its next line is over."""
+    session.awaiting = None
+    too_long = isinstance(bad, LineTooLong)
+    return session.judge(replies.LINE_TOO_LONG if too_long else replies.BARE_LINE_FEED)
 
 
 def _refusal(session: Session, row: Verb, argument: bytes, verb: bytes) -> Reply | None:

@@ -224,6 +224,12 @@ class Talk:
         self.protocol.dataReceived(octets)
         return self
 
+    def turns(self) -> "Talk":
+        """Let the reactor turn until the server waits for the client."""
+        while any(call.getTime() <= self.clock.seconds() for call in self.clock.getDelayedCalls()):
+            self.clock.advance(0)
+        return self
+
     def hears(self, *starts: bytes) -> "Talk":
         """Expect reply lines that start so, and no others."""
         lines = self.unheard().split(b"\r\n")

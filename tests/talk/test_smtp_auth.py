@@ -126,10 +126,10 @@ def test_mail_for_other_domains_gets_a_clear_no() -> None:
 
 
 def test_a_disabled_user_is_not_let_in() -> None:
-    """The password is right, the account is off."""
+    """The password is right, the account is off; told with a code of RFC 4954 section 6."""
     line = base64.b64encode(b"\0carol@test.com\0" + PASSWORD)
 
-    submission().says(b"AUTH PLAIN " + line).hears(b"550 5.7.0")
+    submission().says(b"AUTH PLAIN " + line).hears(b"535 5.7.0")
 
 
 def test_the_login_ends_with_the_session() -> None:

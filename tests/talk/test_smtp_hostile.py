@@ -182,3 +182,55 @@ def test_stored_content_has_clean_lines(parts: list[bytes]) -> None:
         assert content.replace(b"\r\n", b"").isascii()
         assert b"\r" not in content.replace(b"\r\n", b"")
         assert b"\n" not in content.replace(b"\r\n", b"")
+
+
+def test_a_client_that_does_not_read_gets_little_more() -> None:
+    """Many small commands with long answers, none of them read, do not pile up in memory."""
+    talk = Talk().greeted()
+    talk.transport.producer.pauseProducing()
+
+    talk.sends(b"HELP\r\n" * 10_000).turns()
+
+    assert len(talk.unheard()) < 80_000
+
+
+def test_one_busy_client_lets_the_others_have_their_turn() -> None:
+    """After some commands in a row it waits for the next turn of the reactor."""
+    talk = Talk().greeted()
+
+    talk.says(*[b"NOOP"] * 150)
+
+    assert talk.unheard().count(b"250") < 150
+    assert talk.turns().unheard().count(b"250") == 150
+
+
+def test_a_client_that_does_not_read_is_cut_off_in_the_end() -> None:
+    """It holds its connection for as long as a silent one."""
+    talk = Talk().greeted()
+    talk.transport.producer.pauseProducing()
+    talk.sends(b"HELP\r\n" * 10_000).turns()
+
+    talk.clock.advance(301)
+
+    assert talk.transport.closed
+
+
+def test_a_long_line_ends_a_login() -> None:
+    """What follows an answer that was too long is a command again, not a password."""
+    talk = Talk(Kind.SUBMISSION).greeted().says(b"AUTH LOGIN").hears(b"334")
+
+    talk.says(b"x" * 13_000).hears(b"500 5.5.2").says(b"NOOP").hears(b"250 2.0.0")
+
+
+def test_recipients_above_the_limit_do_not_end_the_session() -> None:
+    """RFC 5321 section 4.5.3.1.10: the client sends to those that were accepted."""
+    talk = Talk(settings=SmtpSettings(most_recipients=100)).greeted()
+    names = [b"RCPT TO:<bob@test.com>"] + [b"RCPT TO:<p%d@test.com>" % n for n in range(99)]
+    for number in range(99):
+        talk.directory.accounts[f"p{number}@test.com"] = talk.directory.accounts["bob@test.com"]
+    talk.says(b"MAIL FROM:<x@a.example>", *names).turns().skips()
+
+    for _ in range(30):
+        talk.says(b"RCPT TO:<alice@test.com>").hears(b"452 4.5.3")
+
+    talk.turns().says(b"DATA").hears(b"354")

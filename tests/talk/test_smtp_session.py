@@ -275,7 +275,7 @@ def test_too_many_recipients_are_put_off() -> None:
     talk = Talk(settings=SmtpSettings(most_recipients=100)).with_recipient()
     account = talk.directory.accounts["bob@test.com"]
     talk.directory.accounts |= {f"u{n}@test.com": account for n in range(100)}
-    talk.says(*(b"RCPT TO:<u%d@test.com>" % n for n in range(99))).skips()
+    talk.says(*(b"RCPT TO:<u%d@test.com>" % n for n in range(99))).turns().skips()
 
     talk.says(b"RCPT TO:<u99@test.com>").hears(b"452 4.5.3")
 
@@ -439,6 +439,7 @@ def test_reading_pauses_while_a_command_is_worked_on() -> None:
     talk.sends(b"NOOP\r\n" * 20_000)
     assert talk.transport.paused
     talk.directory.held[0].callback(None)
+    talk.turns()
 
     assert not talk.transport.paused
     assert talk.unheard().count(b"250 2.0.0") == 20_000

@@ -81,3 +81,11 @@ def test_no_octets_break_the_parsers(octets: bytes) -> None:
             parse_forward_path(parsed.path, "test.com")
         except (BadSyntax, BadMailbox):
             continue
+
+
+def test_an_ipv6_literal_is_no_source_route() -> None:
+    """Its colons once made the reader take it for one and drop it."""
+    parsed = parse_path_argument(b"TO:<@relay.example:bob@[IPv6:2001:db8::1]>", "TO:")
+
+    assert parsed.path == "bob@[IPv6:2001:db8::1]"
+    assert parse_path_argument(b"TO:<bob@[IPv6:::1]>", "TO:").path == "bob@[IPv6:::1]"

@@ -157,3 +157,33 @@ def test_a_folder_that_is_gone_is_told() -> None:
         spool.write(b"y" * 90)
 
     spool.close()
+
+
+def test_a_message_in_arrival_leaves_the_spare_disk_alone(tmp_path: Path) -> None:
+    """Senders who never come to an end cannot fill the disk that users need."""
+    settings = SpoolSettings(message_memory=100, total_memory=250, spare_disk=1 << 60)
+    spool = Spool(SpoolRoom(tmp_path, settings))
+    spool.write(b"x" * 100)
+
+    with pytest.raises(OSError, match="spare") as caught:
+        spool.write(b"x")
+
+    spool.close()
+    assert caught.value.errno == errno.ENOSPC
+
+
+def test_the_disk_is_looked_at_again_while_a_message_grows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many messages at once begin while there is room."""
+    room = make_room(tmp_path)
+    monkeypatch.setattr(room, "_spare", 0)
+    spool = Spool(room)
+    spool.write(b"x" * 1000)
+    monkeypatch.setattr(room, "_spare", 1 << 60)
+
+    with pytest.raises(OSError, match="spare"):
+        for _ in range(20):
+            spool.write(b"x" * (64 << 10))
+
+    spool.close()
