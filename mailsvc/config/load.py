@@ -67,7 +67,8 @@ def parse(text: str, path: Path) -> Settings:
         at = error.problem_mark
         where = f" line {at.line + 1}, column {at.column + 1}:" if at else ""
         raise ConfigError(f"{path}:{where} this is not YAML: {error.problem}") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
+        # ValueError: a value that YAML takes for a date, and that is none.
         raise ConfigError(f"{path}: this is not YAML: {error}") from None
     try:
         settings = _ADAPTER.validate_python({} if raw is None else raw)
@@ -75,7 +76,10 @@ def parse(text: str, path: Path) -> Settings:
         lines = [f"{path}: {_explain(mistake)}" for mistake in error.errors()]
         raise ConfigError("\n".join(lines)) from None
     _check_sense(settings, path)
-    return _absolute(settings, path.absolute().parent)
+    try:
+        return _absolute(settings, path.absolute().parent)
+    except RuntimeError as error:
+        raise ConfigError(f"{path}: a path begins with ~ and means nobody: {error}") from None
 
 
 def _explain(mistake: ErrorDetails) -> str:

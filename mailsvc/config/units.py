@@ -11,6 +11,7 @@ GIB = 1 << 30
 
 _SIZES = {"": 1, "b": 1, "kib": KIB, "mib": MIB, "gib": GIB}
 _TIMES = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_LARGEST = float(1 << 62)
 _MEASURE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
 
 
@@ -36,11 +37,16 @@ def parse_seconds(value: object) -> float:
 
 def _parse(value: object, units: dict[str, float] | dict[str, int], allowed: str) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
+        if not abs(value) <= _LARGEST:  # also what YAML calls .inf and .nan
+            raise ValueError(allowed)
         return float(value)
     match = _MEASURE.fullmatch(value) if isinstance(value, str) else None
     if match is None or match.group(2).lower() not in units:
         raise ValueError(allowed)
-    return float(match.group(1)) * units[match.group(2).lower()]
+    amount = float(match.group(1)) * units[match.group(2).lower()]
+    if amount > _LARGEST:
+        raise ValueError(allowed)
+    return amount
 
 
 Octets = Annotated[int, BeforeValidator(parse_octets), Field(gt=0)]

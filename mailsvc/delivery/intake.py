@@ -44,8 +44,7 @@ class Intake:
     async def accept(self, envelope: Envelope, content: IContent) -> Receipt:
         """Store a message for all its recipients, or for none; returns after the commit."""
         message = MessageId(self.database.ids.next())
-        headers = Headers(content.head(LARGEST_HEADER))
-        _obey(await self.chain.judge(Incoming(envelope, headers, content)))
+        await self._filter(envelope, content)
         delivery = self._delivery(envelope, content, message)
         await self.database.write_batch(
             self._deliver,
@@ -62,6 +61,11 @@ class Intake:
             count=len(delivery.targets),
         )
         return receipt
+
+    async def _filter(self, envelope: Envelope, content: IContent) -> None:
+        """Refuse what a filter refuses; what was made for the filters goes before the commit."""
+        headers = Headers(content.head(LARGEST_HEADER))
+        _obey(await self.chain.judge(Incoming(envelope, headers, content)))
 
     def _delivery(self, envelope: Envelope, content: IContent, message: MessageId) -> Delivery:
         path = return_path(envelope)

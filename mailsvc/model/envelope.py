@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import NamedTuple
 
@@ -14,6 +15,14 @@ class Body(StrEnum):
 
     SEVENBIT = "7BIT"
     EIGHTBIT = "8BITMIME"
+
+
+@lru_cache(maxsize=1024)
+def _is_loopback(ip: str) -> bool:
+    try:
+        return ip_address(ip).is_loopback
+    except ValueError:
+        return False
 
 
 class Client(NamedTuple):
@@ -36,10 +45,7 @@ class Client(NamedTuple):
     @property
     def on_this_machine(self) -> bool:
         """Whether it came over the loopback interface, which nobody can listen to."""
-        try:
-            return ip_address(self.ip).is_loopback
-        except ValueError:
-            return False
+        return _is_loopback(self.ip)
 
 
 class Recipient(NamedTuple):

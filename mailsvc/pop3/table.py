@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
+from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
 from mailsvc.errors import MailError
@@ -118,6 +119,8 @@ async def _perform(session: Session, verb: bytes, perform: Answer, argument: byt
     """Answer, whatever happens; a command that fails has changed nothing."""
     try:
         return await perform(session, argument)
+    except CancelledError:
+        raise  # the service ends: what became of the command nobody knows
     except MessageGone:
         return NO_SUCH_MESSAGE
     except MailError as error:

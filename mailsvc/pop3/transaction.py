@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterable
 
+from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
 from mailsvc.errors import MailError
@@ -124,6 +125,8 @@ async def quit_(session: Session, argument: bytes) -> Reply:
     reply = BYE
     try:
         session.removed = await session.maildrop.commit()
+    except CancelledError:
+        raise  # the service ends: nobody knows whether they are removed, so nothing is said
     except MailError as error:
         _log.warn("nothing was removed for {user!r}: {error}", user=session.user, error=error)
         reply = NOT_REMOVED

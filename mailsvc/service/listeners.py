@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import ServerFactory
@@ -155,8 +155,9 @@ class Listeners:
                     await closing
         for listener in listeners:
             listener.factory.interrupt()
-        for listener in listeners:
-            await self._wait_for(listener)
+        # Together: the patience is one, however many listeners there are.
+        waits = [Deferred.fromCoroutine(self._wait_for(listener)) for listener in listeners]
+        await gatherResults(waits)
 
     async def _wait_for(self, listener: _Listener) -> None:
         """Wait until the conversations have ended; in the end, cancel what is left."""

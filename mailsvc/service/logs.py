@@ -107,7 +107,7 @@ class LogFiles:
             file = self._files.get(name)
             if file is not None:
                 with suppress(OSError):
-                    file.write("".join(lines))
+                    file.write("".join(lines).encode("utf-8", "backslashreplace"))
 
 
 @implementer(ILogObserver)

@@ -42,6 +42,7 @@ class Upkeep(Service):
         has_room: Callable[[], bool],
     ) -> None:
         self._database = database
+        self._clock = clock
         self._has_room = has_room
         self._alive = alive
         self._logins: dict[AccountId, datetime] = {}
@@ -87,13 +88,19 @@ class Upkeep(Service):
             self._log.error("this node was silent for so long that its number was given away")
 
     async def _purge(self) -> None:
-        while await self._database.write(purge_bodies) == PURGE:
+        end = self._end_of_round()
+        while await self._database.write(purge_bodies) == PURGE and self._clock.seconds() < end:
             pass
 
     async def _give_room_back(self) -> None:
         """Shrink the database file; only when the disk is short, for mail reuses its pages."""
         if self._has_room():
             return
-        while await self._database.write(shrink_file) >= SHRINK:
+        end = self._end_of_round()
+        while await self._database.write(shrink_file) >= SHRINK and self._clock.seconds() < end:
             pass
         await self._database.run(empty_log)
+
+    def _end_of_round(self) -> float:
+        """Tell when long work must pause: a node that gives no sign of life is given up."""
+        return self._clock.seconds() + EVERY

@@ -108,6 +108,9 @@ TOO_MANY_CONNECTIONS = reply(421, "4.7.0", "Too many connections; try later", Af
 TIMED_OUT = reply(421, "4.4.2", "You were silent for too long; good-bye", After.CLOSE)
 STOPPING = reply(421, "4.3.2", "The service is stopping; try again soon", After.CLOSE)
 
+_LONGEST_TEXT = 400
+"""Characters: a reply line has 512 octets with its codes; RFC 5321 section 4.5.3.1.5."""
+
 _CODES: dict[type[MailError], tuple[int, int]] = {
     # The reply for a class 4 and for a class 5 status; RFC 3463 section 3.
     BadMailbox: (451, 501),
@@ -125,4 +128,6 @@ def from_error(error: MailError) -> Reply:
         (codes for kind, codes in _CODES.items() if isinstance(error, kind)), (451, 550)
     )
     code = permanent if error.status.permanent else temporary
-    return Reply(code, error.status, (str(error),))
+    # One line, whatever a filter of somebody else says: a CRLF would be a reply of its own.
+    text = " ".join(str(error).split())[:_LONGEST_TEXT]
+    return Reply(code, error.status, (text,))

@@ -58,7 +58,7 @@ def parse_url(text: str) -> URL:
     """
     try:
         url = make_url(text)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise ConfigError(
             "database.url: this is no URL; it looks like postgresql+psycopg://user:password@host/db"
         ) from None

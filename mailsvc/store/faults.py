@@ -1,6 +1,7 @@
 """Tell a full disk from a lost connection, a deadlock and a bug, on each engine."""
 
 import errno
+import sqlite3
 
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -10,6 +11,8 @@ from mailsvc.errors import CommandError, MailError, StorageFailed, StorageFull
 _FULL_TEXTS = ("database or disk is full", "no space left", "disk full", "is full")
 _POSTGRESQL_AGAIN = {"40001", "40P01"}
 _MYSQL_AGAIN = {1020, 1205, 1213}
+_PRIMARY = 0xFF
+"""The bits of SQLite's extended error codes that tell the primary one."""
 
 
 def disk_is_full(error: BaseException) -> bool:
@@ -56,6 +59,13 @@ def worth_another_try(error: BaseException) -> bool:
     if getattr(error.orig, "sqlstate", None) in _POSTGRESQL_AGAIN:
         return True
     return bool(error.orig.args) and error.orig.args[0] in _MYSQL_AGAIN
+
+
+def file_is_locked(error: BaseException) -> bool:
+    """Whether another program kept an SQLite file locked for longer than we wait."""
+    cause = error.orig if isinstance(error, DBAPIError) else None
+    code = getattr(cause, "sqlite_errorcode", 0)
+    return code & _PRIMARY in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
 def to_mail_error(error: Exception) -> Exception:

@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from mailsvc.config.settings import DatabaseSettings
 from mailsvc.errors import CommandError, MailError, StorageFailed, TooBusy
 from mailsvc.store.faults import (
+    file_is_locked,
     is_gone,
     is_gone_before_commit,
     to_mail_error,
@@ -157,6 +158,10 @@ class Writer:
             if is_gone(error):
                 self._drop_connection()
                 self._say("the database is not there", error)
+                return [StorageFailed() for _ in jobs]
+            if file_is_locked(error):
+                # Singly, each would wait for the lock anew, and its client for all of them.
+                self._say("another program keeps the database locked", error)
                 return [StorageFailed() for _ in jobs]
             if len(jobs) == 1:
                 if not isinstance(error, MailError | CommandError):

@@ -197,6 +197,25 @@ class TestWithoutQuit:
         assert len(office.background) == 0
         assert not office.maildrops.is_taken(alice)
 
+    @pytest.mark.parametrize(
+        ("gate", "lines"), [("read", (b"RETR 1",)), ("expunge", (b"DELE 1", b"QUIT"))]
+    )
+    def test_nothing_is_said_of_what_was_cancelled(
+        self, office: PostOffice, alice: Account, gate: str, lines: tuple[bytes, ...]
+    ) -> None:
+        """An -ERR to QUIT would say that nothing is removed, which nobody knows."""
+        office.maildrops.gates[gate] = Deferred()
+        talk = office.log_in()
+        for line in lines[:-1]:
+            talk.says(line).hears(b"+OK")
+        talk.says(lines[-1])
+        office.factory.interrupt()
+
+        office.background.cancel()
+
+        talk.hears_nothing().is_hung_up_on()
+        assert not office.maildrops.is_taken(alice)
+
     def test_a_lost_lease(self, office: PostOffice, alice: Account) -> None:
         """Another session may have the maildrop: this one ends, and removes nothing."""
         talk = office.log_in().says(b"DELE 1").hears(b"+OK")

@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailsvc.config.settings import Kind, LineEnds, SmtpSettings
+from mailsvc.errors import Refused
+from mailsvc.model.status import Status
 from tests.support.smtp_talk import Talk
 
 SMUGGLED = b"MAIL FROM:<evil@a.example>\r\nRCPT TO:<alice@test.com>\r\nDATA\r\n\r\nevil\r\n"
@@ -234,3 +236,13 @@ def test_recipients_above_the_limit_do_not_end_the_session() -> None:
         talk.says(b"RCPT TO:<alice@test.com>").hears(b"452 4.5.3")
 
     talk.turns().says(b"DATA").hears(b"354")
+
+
+def test_a_refusal_is_one_line_whatever_a_filter_says() -> None:
+    """A filter that quotes the message must not let it write replies."""
+    talk = Talk().with_recipient()
+    talk.intake.trouble = Refused(Status(5, 7, 1), "spam:\r\n250 2.0.0 OK " + "x" * 1000)
+
+    talk.says(b"DATA", b"x", b".").hears(b"354", b"550 5.7.1 spam: 250 2.0.0 OK xxx")
+
+    assert max(map(len, talk.transport.written.splitlines())) <= 510

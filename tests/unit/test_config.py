@@ -8,6 +8,7 @@ from mailsvc.config.load import load, parse
 from mailsvc.config.settings import Kind, Settings
 from mailsvc.config.units import parse_octets, parse_seconds
 from mailsvc.errors import ConfigError
+from mailsvc.store.engine import parse_url
 
 PATH = Path("/etc/mailsvc/config.yaml")
 
@@ -55,6 +56,16 @@ def test_an_empty_file_means_the_defaults() -> None:
             "spool: {total_memory: 1 KiB}",
             "spool.total_memory: 1024 is not possible: it must not be below spool.message_memory",
         ),
+        ("smtp: {largest_message: .inf}", "smtp.largest_message: inf is not possible: a size is"),
+        ("pop3: {lease: .inf}", "pop3.lease: inf is not possible: a time is seconds, "),
+        ("pop3: {lease: .nan}", "pop3.lease: nan is not possible: a time is seconds, "),
+        (
+            f"smtp: {{largest_message: 1{'0' * 400}}}",
+            "smtp.largest_message: 1000",
+        ),
+        ("hostname: 2020-13-45", "this is not YAML: month must be in 1..12"),
+        ("state: ~nobody-here/mail", "a path begins with ~ and means nobody: "),
+        ("log: {folder: ~nobody-here/log}", "a path begins with ~ and means nobody: "),
         ("smtp: [", "line 1, column 8: this is not YAML: "),
         ("a: 1\na: 2", 'line 2, column 1: this is not YAML: the key "a" stands here a second'),
     ],
@@ -102,3 +113,10 @@ def test_sizes_have_units(text: object, octets: int) -> None:
 def test_times_have_units(text: object, seconds: float) -> None:
     """Seconds, minutes, hours, days."""
     assert parse_seconds(text) == seconds
+
+
+@pytest.mark.parametrize("url", ["nonsense", "postgresql://u:p@host:port/db", "oracle://h/db"])
+def test_a_url_that_cannot_be_used_is_told(url: str) -> None:
+    """Never as a traceback."""
+    with pytest.raises(ConfigError, match=r"^database\.url: "):
+        parse_url(url)

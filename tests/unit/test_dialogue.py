@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -14,6 +15,8 @@ from mailsvc.wire.dialogue import (
     LineTooLong,
     Stopping,
     TimedOut,
+    client_of,
+    set_no_delay,
 )
 from tests.support.smtp_talk import FakeTransport
 
@@ -139,3 +142,30 @@ def test_replies_wait_for_each_other() -> None:
     assert line.transport.writes == 1
     line.dialogue.lost()
     assert failure_of(waiting) is HungUp
+
+
+@pytest.mark.parametrize(
+    ("peer", "ip"),
+    [
+        (IPv4Address("TCP", "192.0.2.1", 5), "192.0.2.1"),
+        (IPv6Address("TCP", "2001:db8::1", 5), "2001:db8::1"),
+        (IPv6Address("TCP", "::ffff:192.0.2.1", 5), "192.0.2.1"),
+        (UNIXAddress("/some/socket"), "127.0.0.1"),
+    ],
+)
+def test_every_kind_of_connection_has_a_client(peer: Any, ip: str) -> None:
+    """Stock ESMTP drops a client on a UNIX socket."""
+    assert client_of(peer).ip == ip
+
+
+def test_small_replies_are_sent_at_once() -> None:
+    """Stock Twisted waits 40 ms for each (Nagle and delayed ACK)."""
+    switched: list[bool] = []
+
+    class Socket:
+        setTcpNoDelay = staticmethod(switched.append)
+
+    set_no_delay(Socket())
+    set_no_delay(object())
+
+    assert switched == [True]

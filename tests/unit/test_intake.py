@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from email import message_from_bytes
 from email.utils import parsedate_to_datetime
+from weakref import ReferenceType, ref
 
 import pytest
 from zope.interface import implementer
@@ -17,6 +18,7 @@ from mailsvc.interfaces import IFilter, IIntake, Incoming
 from mailsvc.model.account import Account, Role
 from mailsvc.model.address import parse_address
 from mailsvc.model.envelope import Body, Client, Envelope, Recipient
+from mailsvc.model.headers import Headers
 from mailsvc.model.status import Status
 from mailsvc.model.verdict import PASS, Verdict, reject, tempfail
 from mailsvc.store.accounts import delete_account
@@ -278,3 +280,26 @@ class TestFilters:
             assert mail.headers.fields == ((b"subject", b"x"),)
             assert b"".join(mail.content.pieces(3)) == b"Subject: x\r\n\r\nbody\r\n"
         assert store.uids(alice) == [1]
+
+    def test_a_message_that_waits_for_its_commit_keeps_no_copies(
+        self, intake: Intake, database: Database, store: Store, pump: Pump
+    ) -> None:
+        """Thousands may wait, and a header section of 256 KiB is held once, by its spool."""
+        alice = store.add("alice")
+        seen: list[ReferenceType[Headers]] = []
+
+        @implementer(IFilter)
+        class Glances:
+            async def judge(self, mail: Incoming) -> Verdict:
+                seen.append(ref(mail.headers))
+                return PASS
+
+        intake.chain = FilterChain({"glances": Glances()})
+        gate = Gate()
+        _ = gate.close(database, pump)
+
+        waiting = pump.start(intake.accept(envelope(alice), content(b"Subject: x\r\n\r\n")))
+
+        assert [one() for one in seen] == [None]
+        gate.opened.set()
+        waiting.result()

@@ -2,6 +2,7 @@
 
 import errno
 import sqlite3
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from mailsvc.errors import NotFound, StorageFailed, StorageFull, TooBusy
 from mailsvc.store.faults import (
     disk_is_full,
+    file_is_locked,
     is_gone,
     is_gone_before_commit,
     to_mail_error,
@@ -75,6 +77,21 @@ def test_each_fault_has_one_name(error: Exception) -> None:
     assert disk_is_full(error) == (error in FULL)
     assert is_gone(error) == (error in LOST)
     assert worth_another_try(error) == (error in CONFLICTS)
+
+
+def test_a_locked_file_is_told_from_every_other_fault(tmp_path: Path) -> None:
+    """It is locked as a whole, so trying items singly helps none of them."""
+    first, second = (sqlite3.connect(tmp_path / "x.db", timeout=0) for _ in range(2))
+    first.execute("BEGIN IMMEDIATE")
+    with pytest.raises(sqlite3.OperationalError) as caught:
+        second.execute("BEGIN IMMEDIATE")
+    first.close()
+    second.close()
+
+    assert file_is_locked(raised(caught.value, "BEGIN IMMEDIATE"))
+    assert not any(
+        file_is_locked(error) for error in [*FULL, *LOST, *CONFLICTS, ZeroDivisionError()]
+    )
 
 
 @pytest.mark.parametrize("error", [*FULL, *LOST, *CONFLICTS, *BUGS])

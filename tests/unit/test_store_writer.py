@@ -1,11 +1,13 @@
 """Group commit: what waits is written together, and what fails fails alone."""
 
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from threading import Barrier
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, insert, select, text, update
+from sqlalchemy import Connection, Engine, event, insert, select, text, update
 from twisted.internet.defer import Deferred
 
 from mailsvc.config.settings import DatabaseSettings
@@ -104,6 +106,21 @@ def error_of(outcome: Outcome[Any]) -> type[BaseException] | None:
     except Exception as error:  # noqa: BLE001 - that is the question
         return type(error)
     return None
+
+
+@contextmanager
+def begun() -> Iterator[list[object]]:
+    """Count all transactions that were begun meanwhile, also in vain."""
+    tries: list[object] = []
+
+    def note_begin(conn: Connection) -> None:
+        tries.append(conn.dialect.name)
+
+    event.listen(Engine, "begin", note_begin)
+    try:
+        yield tries
+    finally:
+        event.remove(Engine, "begin", note_begin)
 
 
 class TestGroups:
@@ -308,6 +325,30 @@ class TestDisk:
 
         pump.finish(database.write(limit_pages, 1000))
         assert pump.finish(database.write_batch(note, 5000)) == -5000
+
+
+@pytest.mark.parametrize("kind", ["sqlite"])
+class TestLockedFile:
+    """Another program, such as a backup, keeps the SQLite file locked."""
+
+    def test_all_who_wait_hear_of_it_together(
+        self, database_url: str, database: Database, pump: Pump
+    ) -> None:
+        """Each on its own would wait for the lock in turn: for hours, when many wait."""
+        quick = "PRAGMA busy_timeout = 20"
+        pump.finish(database.write(lambda conn: conn.exec_driver_sql(quick).close()))
+        other = sqlite3.connect(database_url.removeprefix("sqlite:///"), isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+
+        with begun() as tries:
+            waiting = [pump.start(database.write_batch(note, number)) for number in range(20)]
+            errors = [error_of(one) for one in waiting]
+
+        assert errors == [StorageFailed] * 20
+        assert len(tries) < 10
+        other.execute("ROLLBACK")
+        other.close()
+        assert pump.finish(database.write_batch(note, 30)) == -30
 
 
 @pytest.mark.parametrize("kind", SERVERS)
