@@ -3,11 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from mailsvc.interfaces import IFilter, Incoming
 from mailsvc.model.status import Status
 from mailsvc.model.verdict import PASS, Decision, Verdict, tempfail
+
+PATIENCE = 60.0
+"""Seconds that a filter may take; clients wait ten minutes (RFC 5321 section 4.5.3.2.6)."""
 
 
 @dataclass(frozen=True)
@@ -17,9 +22,11 @@ class FilterChain:
 
     Args:
         filters: By name, in the order of config.yaml.
+        clock: Ends the wait for a filter that does not answer.
     """
 
     filters: Mapping[str, IFilter]
+    clock: IReactorTime
     _log = Logger()
 
     async def judge(self, mail: Incoming) -> Verdict:
@@ -38,8 +45,13 @@ class FilterChain:
         return strictest
 
     async def _ask(self, name: str, one: IFilter, mail: Incoming) -> Verdict:
+        answer = Deferred.fromCoroutine(one.judge(mail))
+        if not answer.called:
+            answer = answer.addTimeout(PATIENCE, self.clock)
         try:
-            return await one.judge(mail)
+            return await answer
+        except CancelledError:
+            raise
         except Exception:  # noqa: BLE001 - a filter is not ours, and its fault must not lose mail
             self._log.failure("filter {name} failed", name=name)
             return tempfail(Status(4, 3, 0), "A filter failed; please try again later")

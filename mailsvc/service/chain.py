@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.plugin import getPlugins
 
 from mailsvc import plugins
@@ -11,12 +12,13 @@ from mailsvc.filters.chain import FilterChain
 from mailsvc.interfaces import IFilterMaker
 
 
-def build_chain(wanted: Mapping[str, Mapping[str, Any]]) -> FilterChain:
+def build_chain(wanted: Mapping[str, Mapping[str, Any]], clock: IReactorTime) -> FilterChain:
     """
     Make every filter that config.yaml names.
 
     Args:
         wanted: Options by name, the ``filters`` section.
+        clock: For filters that do not answer.
 
     Raises:
         ConfigError: There is no such filter, or an option is wrong.
@@ -30,4 +32,4 @@ def build_chain(wanted: Mapping[str, Mapping[str, Any]]) -> FilterChain:
                 f"filters.{name}: there is no such filter; there are: {', '.join(sorted(makers))}"
             )
         made[name] = maker.make(options)
-    return FilterChain(made)
+    return FilterChain(made, clock)

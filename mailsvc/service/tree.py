@@ -79,7 +79,8 @@ class MailService(MultiService):
         self._directory = Directory(self._database, reactor)
         self._passwords = Passwords(reactor, reactor, settings.login)
         self._room = SpoolRoom(settings.state, settings.spool)
-        self._intake = Intake(self._database, build_chain(settings.filters), self._hostname)
+        chain = build_chain(settings.filters, reactor)
+        self._intake = Intake(self._database, chain, self._hostname)
         self._upkeep = Upkeep(self._database, reactor, lambda: self._node, self._room.has_room)
         self._reactor = reactor
         self._pop3_work = Background()

@@ -183,7 +183,7 @@ class Session:
             client=self.client,
             helo=self.helo,
             # RFC 3848.
-            protocol=self.protocol
+            protocol=("ESMTP" if self.secure or self.login is not None else self.protocol)
             + ("S" if self.secure else "")
             + ("A" if self.login is not None else ""),
             login=self.login,

@@ -124,7 +124,12 @@ class Writer:
     def _run(self) -> None:
         while (first := self._queue.get()) is not None:
             jobs, last = self._collect(first)
-            answers = self._commit(jobs)
+            try:
+                answers = self._commit(jobs)
+            except Exception as error:  # noqa: BLE001 - the thread must live: everybody waits for it
+                self._connection = None
+                self._say("a fault of ours in the writer", error)
+                answers = [StorageFailed() for _ in jobs]
             self._call_from_thread(self._settle, jobs, answers)
             if last:
                 break

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
@@ -56,7 +57,7 @@ class Says:
 
 def verdict_of(*filters: Says) -> Verdict:
     """Ask a chain."""
-    chain = FilterChain({str(number): one for number, one in enumerate(filters)})
+    chain = FilterChain({str(number): one for number, one in enumerate(filters)}, Clock())
     found: list[Verdict] = []
     _ = Deferred.fromCoroutine(chain.judge(incoming())).addCallback(found.append)
     return found[0]
@@ -85,6 +86,27 @@ def test_a_broken_filter_asks_to_try_again() -> None:
     assert "bug" not in verdict.reason
 
 
+def test_a_filter_that_never_answers_is_given_up() -> None:
+    """It must not hold a session and its message for ever."""
+
+    @implementer(IFilter)
+    class Sleeps:
+        async def judge(self, mail: Incoming) -> Verdict:
+            del mail
+            return await Deferred()
+
+    clock = Clock()
+    found: list[Verdict] = []
+    chain = FilterChain({"sleeps": Sleeps(), "no": Says(LATER)}, clock)
+    _ = Deferred.fromCoroutine(chain.judge(incoming())).addCallback(found.append)
+
+    clock.advance(59)
+    assert found == []
+    clock.advance(2)
+
+    assert found[0].decision is Decision.TEMPFAIL
+
+
 @pytest.mark.parametrize(("hops", "decision"), [(3, Decision.PASS), (4, Decision.REJECT)])
 def test_mail_that_goes_in_a_circle_is_refused(hops: int, decision: Decision) -> None:
     """RFC 5321 section 6.3."""
@@ -97,7 +119,7 @@ def test_mail_that_goes_in_a_circle_is_refused(hops: int, decision: Decision) ->
 
 def test_the_built_in_filters_are_found() -> None:
     """By ``twisted.plugin``, and with their options."""
-    chain = build_chain({"loops": {"most_hops": 7}})
+    chain = build_chain({"loops": {"most_hops": 7}}, Clock())
 
     assert chain.filters == {"loops": RefuseLoops(most_hops=7)}
     assert verifyObject(IFilter, chain.filters["loops"])
@@ -115,6 +137,6 @@ def test_the_built_in_filters_are_found() -> None:
 def test_mistakes_in_filters_are_told(wanted: dict[str, Any], said: str) -> None:
     """Before the service starts."""
     with pytest.raises(ConfigError) as caught:
-        build_chain(wanted)
+        build_chain(wanted, Clock())
 
     assert str(caught.value).startswith(said)

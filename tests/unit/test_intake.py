@@ -8,6 +8,7 @@ from email.utils import parsedate_to_datetime
 from weakref import ReferenceType, ref
 
 import pytest
+from twisted.internet.task import Clock
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
@@ -69,7 +70,7 @@ def database(database_url: str, pump: Pump) -> Iterator[Database]:
 @pytest.fixture
 def intake(database: Database) -> Intake:
     """Open the door; no filter stands in it."""
-    return Intake(database, FilterChain({}), "mail.test.com")
+    return Intake(database, FilterChain({}, Clock()), "mail.test.com")
 
 
 def envelope(
@@ -253,7 +254,7 @@ class TestFilters:
         """Whatever the order; a filter that breaks loses no mail and tells no secret."""
         alice = store.add("alice")
         filters = {str(place): Says(verdict) for place, verdict in enumerate(verdicts)}
-        intake.chain = FilterChain(filters)
+        intake.chain = FilterChain(filters, Clock())
 
         with pytest.raises(Refused) as told:
             pump.finish(intake.accept(envelope(alice), content(b"Subject: x\r\n\r\n")))
@@ -269,7 +270,7 @@ class TestFilters:
         """Before our trace fields: those are nobody's fault."""
         alice = store.add("alice")
         filters = {"first": Says(PASS), "second": Says(PASS)}
-        intake.chain = FilterChain(filters)
+        intake.chain = FilterChain(filters, Clock())
         wanted = envelope(alice)
 
         pump.finish(intake.accept(wanted, content(b"Subject: x\r\n\r\nbody\r\n")))
@@ -294,7 +295,7 @@ class TestFilters:
                 seen.append(ref(mail.headers))
                 return PASS
 
-        intake.chain = FilterChain({"glances": Glances()})
+        intake.chain = FilterChain({"glances": Glances()}, Clock())
         gate = Gate()
         _ = gate.close(database, pump)
 

@@ -8,7 +8,7 @@ from twisted.cred.credentials import UsernamePassword
 from twisted.logger import Logger
 from twisted.mail.smtp import IMessageDelivery
 
-from mailsvc.errors import LoginFailed
+from mailsvc.errors import LoginFailed, LoginForbidden, MailError
 from mailsvc.smtp.avatar import Submission
 from mailsvc.smtp.replies import (
     ALREADY_LOGGED_IN,
@@ -105,7 +105,7 @@ async def _log_in(session: Session, username: bytes, password: bytes) -> Reply:
         _, avatar, logout = await session.house.portal.login(
             UsernamePassword(username, password), session.client, IMessageDelivery
         )
-    except LoginFailed as error:
+    except (LoginFailed, LoginForbidden) as error:
         return await _refuse(session, username, error)
     submission = cast("Submission", avatar)
     session.login = submission.account
@@ -118,7 +118,7 @@ async def _log_in(session: Session, username: bytes, password: bytes) -> Reply:
     return LOGGED_IN
 
 
-async def _refuse(session: Session, username: bytes, error: LoginFailed) -> Reply:
+async def _refuse(session: Session, username: bytes, error: MailError) -> Reply:
     """Count a failed login, and send a client away that has too many."""
     _log.info(
         "login as {username!r} from {client} failed",
