@@ -3,7 +3,9 @@
 import hmac
 import secrets
 from collections import OrderedDict
+from collections.abc import Callable
 from hashlib import sha256
+from typing import ParamSpec, TypeVar
 
 from argon2 import PasswordHasher, Type
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -14,6 +16,9 @@ from twisted.python.threadpool import ThreadPool
 from mailsvc.config.settings import LoginSettings
 from mailsvc.errors import TooBusy
 from mailsvc.model.account import Verifier
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
 
 MOST_WAITING = 500
 """Checks that may wait for a thread; each takes 20 to 50 ms."""
@@ -92,7 +97,7 @@ class Passwords:
         until = self._right.get(digest)
         if until is not None and self._clock.seconds() < until:
             return True
-        right: bool = await self._in_pool(_verify, verifier, password)
+        right = await self._in_pool(_verify, verifier, password)
         if right and self._remember:
             self._right[digest] = self._clock.seconds() + self._remember
             if len(self._right) > MOST_REMEMBERED:
@@ -106,18 +111,19 @@ class Passwords:
         Raises:
             TooBusy: Too many checks wait already.
         """
-        made: str = await self._in_pool(hash_password, password)
-        return made
+        return await self._in_pool(hash_password, password)
 
     def _digest(self, verifier: Verifier, password: bytes) -> bytes:
         known = b"\0".join((str(verifier.id).encode(), verifier.hashed.encode(), password))
         return hmac.digest(self._key, known, sha256)
 
-    async def _in_pool(self, work, *arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN002, ANN202
+    async def _in_pool(
+        self, work: Callable[P, Result], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Result:
         if self._waiting >= MOST_WAITING:
             raise TooBusy
         self._waiting += 1
         try:
-            return await deferToThreadPool(self._reactor, self._pool, work, *arguments)
+            return await deferToThreadPool(self._reactor, self._pool, work, *args, **kwargs)
         finally:
             self._waiting -= 1

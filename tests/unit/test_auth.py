@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import pytest
 from twisted.cred.checkers import ICredentialsChecker
@@ -24,6 +24,9 @@ from mailsvc.model.account import Account, Scope, Verifier
 from mailsvc.model.ids import CredentialId
 from tests.support.smtp_talk import MemoryDirectory
 
+P = ParamSpec("P")
+Result = TypeVar("Result")
+
 SECRET = b"open sesame"
 HASHED = hash_password(SECRET)
 
@@ -35,9 +38,11 @@ class CountingPasswords(Passwords):
         super().__init__(clock, clock, LoginSettings(remember=remember))  # type: ignore[arg-type]  # no thread is started
         self.checks = 0
 
-    async def _in_pool(self, work: Callable[..., Any], *arguments: Any) -> Any:
+    async def _in_pool(
+        self, work: Callable[P, Result], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Result:
         self.checks += 1
-        return work(*arguments)
+        return work(*args, **kwargs)
 
 
 class House:
