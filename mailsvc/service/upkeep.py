@@ -69,6 +69,7 @@ class Upkeep(Service):
         """Do everything once; what fails is tried again in the next round."""
         await self._try("noting logins", self._note_logins)
         await self._try("a sign of life", self._beat)
+        await self._try("emptying the log", self._empty_log)
         await self._try("purging bodies", self._purge)
         await self._try("giving room back", self._give_room_back)
 
@@ -91,6 +92,11 @@ class Upkeep(Service):
         end = self._end_of_round()
         while await self._database.write(purge_bodies) == PURGE and self._clock.seconds() < end:
             pass
+
+    async def _empty_log(self) -> None:
+        """Let the purge have what the log keeps; only when the disk is short."""
+        if not self._has_room():
+            await self._database.run(empty_log)
 
     async def _give_room_back(self) -> None:
         """Shrink the database file; only when the disk is short, for mail reuses its pages."""

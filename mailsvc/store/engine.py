@@ -20,6 +20,9 @@ _PRAGMAS = (
     "PRAGMA temp_store = MEMORY",
 )
 _WRITER_PRAGMAS = (
+    # Some builds overwrite what is removed: a purge would fill the log with zeros, and the
+    # disk when it is short. FAST overwrites where it costs nothing.
+    "PRAGMA secure_delete = FAST",
     "PRAGMA page_size = 8192",  # for a new file only; bodies need fewer pages
     "PRAGMA cache_size = -32768",  # KiB
     "PRAGMA wal_autocheckpoint = 1000",  # pages: fewer and larger copies into the main file

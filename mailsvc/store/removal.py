@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, delete, exists, insert, select
 
 from mailsvc.store.tables import chunk, entry, message, queue, released
 
-SHRINK = 500
+SHRINK = 100
 """Pages that an SQLite file gives back in one transaction."""
 PURGE = 500
 """Bodies looked at in one transaction: 80 ms at the most, so that nobody waits for it."""
