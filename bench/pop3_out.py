@@ -153,7 +153,7 @@ class Bench:
 @click.option("--runs", default=3, show_default=True, help="Of each scenario and server.")
 @click.option("--quick", is_flag=True, help="One run, and a tenth of the mail in large maildrops.")
 @click.option("--without-mailsvc", is_flag=True, help="Measure the peers alone.")
-@click.option("--folder", default=Path("/var/tmp"), type=Path, show_default=True)  # noqa: S108
+@click.option("--folder", default=Path("/var/tmp"), type=Path, show_default=True)  # noqa: S108 (a real disk)
 @click.option("--keep", is_flag=True, help="Leave the servers' files there, logs included.")
 def main(
     *,

@@ -32,7 +32,7 @@ class Server(ABC):
         """Start; what started before a failure is stopped."""
         try:
             self.start()
-        except BaseException:
+        except BaseException:  # an interrupt, too, must leave no daemon behind
             self.stop()
             raise
         return self

@@ -29,7 +29,11 @@ def greet(line: Line) -> Talk[bool]:
     return b"PIPELINING" in heard
 
 
-def open_transaction(line: Line, group: list[bytes], pipelining: bool) -> Talk[list[bytes]]:  # noqa: FBT001
+def open_transaction(
+    line: Line,
+    group: list[bytes],
+    pipelining: bool,  # noqa: FBT001 (what the server announced)
+) -> Talk[list[bytes]]:
     """Say MAIL, RCPT and DATA; returns the code of each reply."""
     if pipelining:
         line.send(b"".join(group))

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from zope.interface import implementer
 
 from mailsvc.errors import MaildropInUse
@@ -229,18 +229,6 @@ def _expunge_some(
             messages=folder.c.messages - len(there),
             octets=folder.c.octets - sum(octets for _, octets in there),
         )
-    )
-
-
-def count_leases(conn: Connection) -> int:
-    """Count the maildrops that are open now, on all nodes."""
-    return (
-        conn.scalar(
-            select(func.count())
-            .select_from(lock)
-            .where(lock.c.name.startswith("maildrop/"), lock.c.until >= datetime.now(UTC))
-        )
-        or 0
     )
 
 
