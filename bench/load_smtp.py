@@ -34,6 +34,8 @@ class Job:
     """Whether a connection carries all its messages, or one only."""
     recipients: int = 1
     """Of each message."""
+    tls: bool = False
+    """Whether each connection begins with STARTTLS."""
     first_user: int = 0
     users: int = USERS
     """The recipients are taken in turn from so many users, from the first on."""
@@ -83,7 +85,7 @@ class Load:
     def arrive(self, line: Line) -> Talk[None]:
         """Connect, to stay."""
         line.connect()
-        self.pipelining = yield from smtp_talk.greet(line)
+        self.pipelining = yield from smtp_talk.greet(line, tls=self.job.tls)
 
     def send_in_turn(self, line: Line) -> Talk[None]:
         """Send one message after the other on a connection that is there."""

@@ -39,6 +39,8 @@ virtual_mailbox_maps = hash:{folder}/etc/users
 virtual_uid_maps = static:{owner}
 virtual_gid_maps = static:{owner}
 virtual_transport = {transport}
+smtpd_tls_security_level = may
+smtpd_tls_chain_files = {folder}/etc/chain.pem
 """
 
 # Debian's master.cf, without chroot: the queue has no copies of system files.
@@ -123,6 +125,7 @@ class Postfix(TakesMail):
         (folder / "etc" / "main.cf").write_text(main)
         (folder / "etc" / "master.cf").write_text(_MASTER.format(port=self.smtp_port))
         (folder / "etc" / "users").write_text("".join(users))
+        _make_certificate(folder / "etc" / "chain.pem")
 
 
 class PostfixDovecot(Postfix):
@@ -152,6 +155,18 @@ class PostfixDovecot(Postfix):
     def cpu_seconds(self) -> float:
         """Tell the CPU time that both have used."""
         return super().cpu_seconds() + self._dovecot.cpu_seconds()
+
+
+def _make_certificate(path: Path) -> None:
+    """Write key and certificate of the kind that mailsvc makes for itself."""
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    name = ["-subj", "/CN=postfix.bench.example", "-days", "30"]
+    parts = [path.with_suffix(".key"), path.with_suffix(".crt")]
+    places = ["-keyout", str(parts[0]), "-out", str(parts[1])]
+    subprocess.run(
+        ["openssl", "req", "-x509", *key, *name, *places], check=True, stderr=subprocess.DEVNULL
+    )
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
 
 
 def _has_file(folder: Path) -> bool:

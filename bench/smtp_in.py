@@ -49,6 +49,7 @@ class Scenario:
     kept: bool = True
     octets: int = 4 * KIB
     recipients: int = 1
+    tls: bool = False
 
     def job(self, port: int, prefix: str) -> Job:
         """Make the load's job of it."""
@@ -60,6 +61,7 @@ class Scenario:
             connections=self.connections,
             kept=self.kept,
             recipients=self.recipients,
+            tls=self.tls,
         )
 
 
@@ -70,6 +72,8 @@ SCENARIOS = {
     "fifty": Scenario("50, kept", 5000, 50),
     "64k": Scenario("64 KiB, 10 kept", 1000, 10, octets=64 * KIB),
     "5m": Scenario("5 MB, 4 kept", 24, 4, octets=5_000_000),
+    "tls": Scenario("10, kept, TLS", 5000, 10, tls=True),
+    "tls-new": Scenario("10, new each, TLS", 1000, 10, kept=False, tls=True),
     "rcpts": Scenario("1 to 50 recipients", 80, 1, recipients=50),
 }
 

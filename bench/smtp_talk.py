@@ -20,13 +20,23 @@ def replies(count: int) -> Enough:
 _ONE = replies(1)
 
 
-def greet(line: Line) -> Talk[bool]:
-    """Hear the greeting and say EHLO; tells whether the server takes groups."""
+def greet(line: Line, *, tls: bool = False) -> Talk[bool]:
+    """Hear the greeting, encrypt and say EHLO; tells whether the server takes groups."""
     _expect(b"220", (yield _ONE))
+    heard = yield from _say_hello(line)
+    if tls:
+        line.send(b"STARTTLS\r\n")
+        _expect(b"220", (yield _ONE))
+        yield from line.start_tls()
+        heard = yield from _say_hello(line)
+    return b"PIPELINING" in heard
+
+
+def _say_hello(line: Line) -> Talk[bytearray]:
     line.send(b"EHLO bench.example\r\n")
     heard = yield _ONE
     _expect(b"250", heard)
-    return b"PIPELINING" in heard
+    return heard
 
 
 def open_transaction(

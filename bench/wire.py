@@ -8,6 +8,7 @@ nor asyncio is used: the load must not share the costs of what it measures.
 
 import select
 import socket
+import ssl
 from collections.abc import Callable, Generator, Iterable
 from typing import TypeAlias, TypeVar
 
@@ -20,6 +21,14 @@ Talk: TypeAlias = Generator[Enough, bytearray, Result]
 _SILENCE = 120.0
 """Seconds without an octet on any line after which the server counts as stuck."""
 _READ = 65536
+
+_TLS = ssl.create_default_context()
+_TLS.check_hostname = False
+_TLS.verify_mode = ssl.CERT_NONE  # The servers' certificates are their own.
+
+
+def _is_secure(line: "Line") -> Enough:
+    return lambda _: line.secure
 
 
 class Exchange:
@@ -61,9 +70,15 @@ class Line:
         self._heard = bytearray()
         self._talk: Talk[None] | None = None
         self._enough: Enough | None = None
+        self._came = ssl.MemoryBIO()
+        self._goes = ssl.MemoryBIO()
+        self._tls: ssl.SSLObject | None = None
+        self.secure = False
+        """Whether TLS is agreed on."""
 
     def connect(self) -> None:
         """Open a connection; the greeting tells whether that worked."""
+        self._tls, self.secure = None, False
         self._socket = socket.socket()
         self._socket.setblocking(False)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -81,8 +96,24 @@ class Line:
         self._enough = next(talk, None)
         return self._enough is not None
 
+    def start_tls(self) -> Talk[None]:
+        """Agree on TLS."""
+        self._came, self._goes = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = _TLS.wrap_bio(self._came, self._goes)
+        self._shake_hands(self._tls)
+        yield _is_secure(self)
+
     def send(self, octets: bytes) -> None:
         """Send what the socket takes now, and the rest when it takes more."""
+        if self._tls is not None:
+            self._tls.write(octets)
+            octets = self._goes.read()
+        self._send(octets)
+
+    def _send(self, octets: bytes) -> None:
+        if self._unsent:
+            self._unsent = memoryview(bytes(self._unsent) + octets)
+            return
         try:
             sent = self._socket.send(octets)
         except BlockingIOError:
@@ -90,6 +121,27 @@ class Line:
         if sent < len(octets):
             self._unsent = memoryview(octets)[sent:]
             self._exchange.poll.modify(self._socket, select.EPOLLIN | select.EPOLLOUT)
+
+    def _shake_hands(self, tls: ssl.SSLObject) -> None:
+        try:
+            tls.do_handshake()
+            self.secure = True
+        except ssl.SSLWantReadError:
+            pass
+        if octets := self._goes.read():
+            self._send(octets)
+
+    def _decrypt(self, tls: ssl.SSLObject, octets: bytes) -> bytes:
+        self._came.write(octets)
+        if not self.secure:
+            self._shake_hands(tls)
+        plain = b""
+        try:
+            while self.secure and (more := tls.read(_READ)):
+                plain += more
+        except ssl.SSLWantReadError:
+            pass
+        return plain
 
     def send_more(self) -> None:
         """Go on sending."""
@@ -103,7 +155,7 @@ class Line:
         if not octets or self._talk is None or self._enough is None:
             said = bytes(self._heard[-200:] + octets)
             raise Unexpected(f"The server hung up, or spoke unasked: {said!r}")
-        self._heard += octets
+        self._heard += octets if self._tls is None else self._decrypt(self._tls, octets)
         if not self._enough(self._heard):
             return True
         heard, self._heard = self._heard, bytearray()

@@ -97,6 +97,26 @@ class LoginForbidden(MailError):
     text = "This account may not use this service"
 
 
+class ChannelBindingFailed(LoginFailed):
+    """The TLS connection of the client is not the one that ends here; RFC 5802 section 6."""
+
+    text = "The login is bound to another connection than this one"
+
+
+class BadResponse(MailError):
+    """A response in a login breaks the grammar of its mechanism; RFC 4954 section 4."""
+
+    status = Status(5, 5, 2)
+    text = "That is no response of this way to log in"
+
+
+class TooManyFailures(MailError):
+    """Too many logins failed lately; no password was looked at; RFC 4954 section 6."""
+
+    status = Status(4, 7, 0)
+    text = "Too many failed logins; try again later"
+
+
 class MaildropInUse(MailError):
     """Another session holds the maildrop; RFC 1939 section 4, RFC 2449 section 8.1.1."""
 

@@ -13,10 +13,12 @@ from zope.interface import Attribute, Interface
 
 from mailsvc.model.account import Account
 from mailsvc.model.address import Address
-from mailsvc.model.envelope import Envelope
+from mailsvc.model.channel import Channel
+from mailsvc.model.envelope import Client, Envelope
 from mailsvc.model.headers import Headers
 from mailsvc.model.ids import AccountId, MessageId
 from mailsvc.model.listener import ListenerState
+from mailsvc.model.login import Challenge, LoggedIn
 from mailsvc.model.maildrop import Lease, Snapshot
 from mailsvc.model.receipt import Receipt
 from mailsvc.model.verdict import Verdict
@@ -68,6 +70,7 @@ class IDirectory(Interface):
         """
         Look up the account that gets the mail for *address*.
 
+        Subaddresses count, where they are switched on: ``alice+tag`` is alice (RFC 5233).
         ``postmaster`` of a local domain always exists: an administrator gets its mail
         when no account has that name; RFC 5321 section 4.5.1.
 
@@ -97,6 +100,60 @@ class IIntake(Interface):
 
         Raises:
             MailError: Nobody has it; the status says whether to try again.
+        """
+
+
+class IExchange(Interface):
+    """
+    One login, from its first response to its end; RFC 4422 section 3.
+
+    One step at a time, in order. After an exception, after ``LoggedIn`` and when the client
+    cancels it is over: drop it, nothing is held.
+    """
+
+    user: bytes = Attribute("Who logs in, as the client wrote it; empty: not said yet.")
+    prompt: bytes = Attribute("The challenge for a client that sends no first response.")
+
+    async def step(response: bytes) -> Challenge | LoggedIn:
+        """
+        Take the client's next response, decoded; it may be empty.
+
+        Returns:
+            What to ask next, or the avatar: the front end logs it out in the end.
+
+        Raises:
+            BadResponse: It breaks the grammar of the mechanism.
+            LoginFailed: Unknown user, wrong password, or another wrong proof.
+            LoginForbidden: The user may not use this front end.
+            TooManyFailures: Client or account must wait; nothing was looked at.
+            MailError: It cannot be said now, such as ``TooBusy`` and ``MaildropInUse``.
+        """
+
+
+class IAuthenticator(Interface):
+    """All ways to log in; each front end says them in its own protocol."""
+
+    def mechanisms(channel: Channel) -> Sequence[str]:
+        """
+        Name the SASL mechanisms that a connection can use, strongest first.
+
+        Whether a login is allowed there at all is the front end's matter.
+        """
+
+    def begin(
+        mechanism: str, client: Client, channel: Channel, interface: type[Interface]
+    ) -> "IExchange | None":
+        """
+        Begin a login.
+
+        Args:
+            mechanism: Its name in capital letters.
+            client: Who logs in.
+            channel: Over what; with its channel bindings.
+            interface: What the avatar is to provide.
+
+        Returns:
+            None: there is no such mechanism on this channel.
         """
 
 

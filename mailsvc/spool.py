@@ -10,9 +10,11 @@ from typing import IO
 from zope.interface import implementer
 
 from mailsvc.config.settings import SpoolSettings
-from mailsvc.config.units import MIB
+from mailsvc.config.units import KIB, MIB
 from mailsvc.interfaces import IContent
 
+WORTH_KEEPING = 64 * KIB
+"""Octets from which on pieces in memory are kept as somebody wanted them."""
 LOOK_EVERY = MIB
 """Octets of a message in a file between two looks at what is left of the disk."""
 
@@ -94,7 +96,9 @@ class Spool:
 
     def head(self, limit: int) -> bytes:
         """Give at most the first *limit* octets."""
-        return next(iter(self.pieces(limit)), b"")
+        if self._file is not None:
+            return next(self.pieces(limit), b"")
+        return next(_cut(self._pieces, limit), b"")
 
     def pieces(self, size: int) -> Iterator[bytes]:
         """Give everything from the start, *size* octets at a time."""
@@ -103,6 +107,9 @@ class Spool:
             while piece := self._file.read(size):
                 yield piece
             return
+        if size >= WORTH_KEEPING:
+            # It is read twice, for its digest and for the rows: the second time without a copy.
+            self._pieces = list(_cut(self._pieces, size))
         yield from _cut(self._pieces, size)
 
     def close(self) -> None:

@@ -126,9 +126,11 @@ class Administration:
         """
         address = await self._address(user.address)
         password, made = _given_or_made(user.password)
+        stored = await self._passwords.make(password)
         new = NewAccount(
             address=address,
-            hashed=await self._passwords.make(password),
+            hashed=stored.hashed,
+            scram=stored.scram,
             display_name=checked_name(user.display_name),
             role=user.role,
             quota_octets=checked_quota(user.quota_octets, "octets"),
@@ -147,8 +149,8 @@ class Administration:
         """
         whose = await self._address(address)
         given, made = _given_or_made(password)
-        hashed = await self._passwords.make(given)
-        await self._change(change_password, self._database.ids, whose, hashed, by)
+        stored = await self._passwords.make(given)
+        await self._change(change_password, self._database.ids, whose, stored, by)
         self._log.info("{by} changed the password of {address}", by=by, address=str(whose))
         return NewLogin(whose, made)
 

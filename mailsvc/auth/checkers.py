@@ -1,18 +1,23 @@
-"""The credentials checker of ``twisted.cred`` over our accounts."""
+"""The credentials checkers of ``twisted.cred`` over our accounts."""
 
+from collections.abc import Callable
 from typing import cast
 
 from twisted.cred.checkers import ICredentialsChecker
-from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.error import UnauthorizedLogin
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
+from mailsvc.auth.credentials import IClientPassword, IProven
+from mailsvc.auth.guard import LoginGuard
+from mailsvc.auth.names import find_user, read_name
 from mailsvc.auth.passwords import NOBODY, Passwords
 from mailsvc.errors import LoginFailed
 from mailsvc.interfaces import IDirectory
-from mailsvc.model.account import Account
-from mailsvc.model.address import Address, BadAddress, parse_address
+from mailsvc.model.account import Account, Verifier
+
+AvatarId = bytes | tuple[()]
+"""The number of an account in decimal digits; Twisted's ANONYMOUS is ``()``."""
 
 
 class WrongPassword(LoginFailed, UnauthorizedLogin):
@@ -24,47 +29,68 @@ class AccountChecker:
     """
     Checks user name and password against the accounts.
 
-    An avatar's id is the number of its account in decimal digits.
-
     Args:
         directory: Where accounts are found.
         passwords: What checks them.
+        guard: Holds up those who guess.
+        learn: Told of each right password and the credential it belongs to.
     """
 
-    credentialInterfaces = (IUsernamePassword,)
+    credentialInterfaces = (IClientPassword,)
 
-    def __init__(self, directory: IDirectory, passwords: Passwords) -> None:
+    def __init__(
+        self,
+        directory: IDirectory,
+        passwords: Passwords,
+        guard: LoginGuard,
+        learn: Callable[[Verifier, bytes], None] = lambda *_: None,
+    ) -> None:
         self._directory = directory
         self._passwords = passwords
+        self._guard = guard
+        self._learn = learn
 
-    def requestAvatarId(self, credentials: object) -> "Deferred[bytes | tuple[()]]":
-        """Check; fails with ``WrongPassword`` for everything that is not right."""
-        return Deferred.fromCoroutine(self._check(cast("IUsernamePassword", credentials)))
+    def requestAvatarId(self, credentials: object) -> "Deferred[AvatarId]":
+        """
+        Check.
 
-    async def _check(self, credentials: IUsernamePassword) -> bytes | tuple[()]:
-        username, password = credentials.username, credentials.password
-        account = await self._find(username)
+        Fails with ``WrongPassword`` for everything that is not right, with ``HeldUp`` when
+        too much was not, and with ``TooBusy``.
+        """
+        return Deferred.fromCoroutine(self._check(cast("IClientPassword", credentials)))
+
+    async def _check(self, credentials: IClientPassword) -> AvatarId:
+        client = credentials.client
+        name = await read_name(self._directory, credentials.username)
+        self._guard.admit(client, name.key)
+        account = await find_user(self._directory, name)
+        with self._guard.place(client):
+            right = await self._find_right(account, credentials)
+        if account is None or right is None:
+            self._guard.failed(client, name.key)
+            raise WrongPassword
+        self._guard.passed(client, name.key)
+        self._learn(right, credentials.password)
+        return b"%d" % account.id
+
+    async def _find_right(
+        self, account: Account | None, credentials: IClientPassword
+    ) -> Verifier | None:
+        """Find the credential that the password belongs to."""
+        verifiers = () if account is None else account.verifiers_for(credentials.scope)
         # Whoever does not exist is checked all the same: it takes as long.
-        verifiers = (account.verifiers if account is not None else ()) or (NOBODY,)
-        for verifier in verifiers:
-            if await self._passwords.matches(verifier, password) and account is not None:
-                return b"%d" % account.id
-        raise WrongPassword
+        for verifier in verifiers or (NOBODY,):
+            if await self._passwords.matches(verifier, credentials.password):
+                return verifier
+        return None
 
-    async def _find(self, username: bytes) -> Account | None:
-        address = await self._address(username)
-        if address is None:
-            return None
-        account = await self._directory.find(address)
-        # "postmaster" finds an administrator's mailbox, but it is no name to log in with.
-        return account if account is not None and account.address.key == address.key else None
 
-    async def _address(self, username: bytes) -> Address | None:
-        """Read a user name; one without a domain belongs to the first domain."""
-        try:
-            text = username.decode("utf-8")
-            if "@" not in text:
-                text = f"{text}@{await self._directory.home() or 'localhost'}"
-            return parse_address(text, utf8=True)
-        except (UnicodeDecodeError, BadAddress):
-            return None
+@implementer(ICredentialsChecker)
+class ProofChecker:
+    """Lets those in whose proof was seen."""
+
+    credentialInterfaces = (IProven,)
+
+    def requestAvatarId(self, credentials: object) -> "Deferred[AvatarId]":
+        """Tell who it is."""
+        return succeed(b"%d" % cast("IProven", credentials).account)

@@ -1,4 +1,4 @@
-"""Argon2id (RFC 9106) on threads of its own, and the memory of passwords just checked."""
+"""Argon2id (RFC 9106) and SCRAM keys on threads, and the memory of passwords just checked."""
 
 import hmac
 import secrets
@@ -13,9 +13,10 @@ from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
+from mailsvc.auth.scram import make_keys, write_keys
 from mailsvc.config.settings import LoginSettings
 from mailsvc.errors import TooBusy
-from mailsvc.model.account import Verifier
+from mailsvc.model.account import StoredPassword, Verifier
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
@@ -40,6 +41,16 @@ def make_password() -> str:
 def hash_password(password: bytes) -> str:
     """Make a verifier, PHC format; blocks for 20 to 50 ms."""
     return _HASHER.hash(password)
+
+
+def make_scram(password: bytes, iterations: int) -> str:
+    """Make keys for SCRAM-SHA-256 as the database has them; blocks for some 30 ms."""
+    return write_keys(make_keys(password, iterations))
+
+
+def store_password(password: bytes, iterations: int) -> StoredPassword:
+    """Make all that is kept of a password; blocks for 50 to 100 ms."""
+    return StoredPassword(hash_password(password), make_scram(password, iterations))
 
 
 NOBODY = Verifier(id=0, hashed=hash_password(secrets.token_bytes()))  # type: ignore[arg-type]  # no row
@@ -73,6 +84,7 @@ class Passwords:
         self._reactor = reactor
         self._clock = clock
         self._remember = settings.remember
+        self._iterations = settings.scram_iterations
         self._pool = ThreadPool(1, settings.hashers, name="mailsvc hashers")
         self._key = secrets.token_bytes(32)
         self._right: OrderedDict[bytes, float] = OrderedDict()
@@ -104,14 +116,23 @@ class Passwords:
                 self._right.popitem(last=False)
         return right
 
-    async def make(self, password: bytes) -> str:
+    async def make(self, password: bytes) -> StoredPassword:
         """
-        Make a verifier, PHC format.
+        Make what is kept of a new password.
 
         Raises:
             TooBusy: Too many checks wait already.
         """
-        return await self._in_pool(hash_password, password)
+        return await self._in_pool(store_password, password, self._iterations)
+
+    async def make_scram(self, password: bytes) -> str:
+        """Make the keys for SCRAM-SHA-256 alone; same errors as ``make``."""
+        return await self._in_pool(make_scram, password, self._iterations)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no check is under way or waits."""
+        return self._waiting == 0
 
     def _digest(self, verifier: Verifier, password: bytes) -> bytes:
         known = b"\0".join((str(verifier.id).encode(), verifier.hashed.encode(), password))

@@ -11,7 +11,13 @@ from mailsvc.errors import ConfigError, StartError
 if TYPE_CHECKING:  # see place.py
     from mailsvc.config.settings import Settings
 
-_COLUMNS = (Column("Listener"), Column("Kind"), Column("Address"), Column("Port", right=True))
+_COLUMNS = (
+    Column("Listener"),
+    Column("Kind"),
+    Column("Address"),
+    Column("Port", right=True),
+    Column("TLS"),
+)
 
 
 @click.command(
@@ -55,7 +61,13 @@ def _found(settings: "Settings") -> dict[str, Any]:
         "log_folder": str(settings.log_folder),
         "filters": sorted(settings.filters),
         "listeners": [
-            {"name": name, "kind": one.kind.value, "address": one.address, "port": one.port}
+            {
+                "name": name,
+                "kind": one.kind.value,
+                "address": one.address,
+                "port": one.port,
+                "tls": one.tls.value,
+            }
             for name, one in settings.listeners.items()
         ],
     }
@@ -81,7 +93,8 @@ def _show_found(found: dict[str, Any]) -> None:
         click.echo(clean(f"{name + ':':15} {value}"))
     click.echo()
     rows = [
-        [one["name"], one["kind"], one["address"], str(one["port"])] for one in found["listeners"]
+        [one["name"], one["kind"], one["address"], str(one["port"]), one["tls"]]
+        for one in found["listeners"]
     ]
     show_table(_COLUMNS, rows)
 

@@ -16,6 +16,7 @@ _COLUMNS = (
     Column("Kind"),
     Column("Address"),
     Column("Port", right=True),
+    Column("TLS"),
     Column("State"),
     Column("Sessions", right=True),
 )
@@ -42,6 +43,7 @@ def status(place: Place, *, as_json: bool) -> None:
             one.kind,
             one.address,
             str(one.port),
+            one.tls,
             "running" if one.running else "stopped",
             str(one.sessions),
         ]

@@ -83,7 +83,7 @@ def add(place: Place, /, **options: Any) -> None:
         quota_messages=options["quota_messages"],
     )
     made = place.talk(lambda client: client.add_user(new))
-    _show_login(made, f"Made the account {made.address}.", in_json=options["as_json"])
+    _show_login(made, f"Made the account {made.address.shown}.", in_json=options["as_json"])
 
 
 @user.command(epilog=examples("mailctl user passwd alice", "mailctl user passwd alice --generate"))
@@ -99,7 +99,7 @@ def passwd(place: Place, /, **options: Any) -> None:
     """
     address, password = options["address"], _password(place, options)
     made = place.talk(lambda client: client.set_password(address, password))
-    text = f"Changed the password of {made.address}."
+    text = f"Changed the password of {made.address.shown}."
     _show_login(made, text, in_json=options["as_json"])
 
 
@@ -147,7 +147,7 @@ def _row(account: "AccountSummary") -> list[str]:
     if account.quota_messages is not None:
         limits.append(f"{account.quota_messages} messages")
     return [
-        str(account.address),
+        account.address.shown,
         account.role.value,
         "enabled" if account.enabled else "disabled",
         str(account.messages),
@@ -190,7 +190,7 @@ def delete(place: Place, address: str, *, yes: bool, as_json: bool) -> None:
     if as_json:
         show_json({"address": str(gone), "deleted": True})
     else:
-        click.echo(clean(f"Deleted the account {gone} and its mail."))
+        click.echo(clean(f"Deleted the account {gone.shown} and its mail."))
 
 
 def _confirm(place: Place, address: str) -> None:

@@ -93,6 +93,8 @@ def _explain(mistake: ErrorDetails) -> str:
             return f"{place}: this setting is missing"
         case "dataclass_type" | "dataclass_exact_type":
             return f"{place}: this is {mistake['input']!r}, but it must be a list of settings"
+        case "tuple_type":
+            return f"{place}: {mistake['input']!r} is not possible: it should be a list"
     allowed = mistake["msg"].removeprefix("Value error, ").replace("Input ", "it ", 1)
     return f"{place}: {mistake['input']!r} is not possible: {allowed}"
 
@@ -141,11 +143,20 @@ def _check_sense(settings: Settings, path: Path) -> None:
 def _absolute(settings: Settings, folder: Path) -> Settings:
     """Start every relative path at the folder of the file."""
     control, log = settings.control, settings.log
+    certificates = (
+        replace(
+            one,
+            certificate=folder / one.certificate.expanduser(),
+            key=folder / one.key.expanduser(),
+        )
+        for one in settings.tls.certificates
+    )
     return replace(
         settings,
         state=folder / settings.state.expanduser(),
         control=replace(control, socket=_at(folder, control.socket)),
         log=replace(log, folder=_at(folder, log.folder)),
+        tls=replace(settings.tls, certificates=tuple(certificates)),
     )
 
 

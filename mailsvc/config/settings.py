@@ -2,12 +2,23 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
-from mailsvc.config.units import MIB, Count, Octets, OctetsOrNone, Seconds, SecondsOrNone
+from mailsvc.config.units import (
+    MIB,
+    Count,
+    Octets,
+    OctetsOrNone,
+    Rate,
+    RateOrNone,
+    Seconds,
+    SecondsOrNone,
+    parse_network,
+)
 
 
 class Kind(StrEnum):
@@ -15,12 +26,35 @@ class Kind(StrEnum):
 
     SMTP = "smtp"
     SUBMISSION = "submission"
+    LMTP = "lmtp"
     POP3 = "pop3"
 
     @property
     def service(self) -> str:
         """The service that an administrator starts and stops: ``smtp`` or ``pop3``."""
         return "pop3" if self is Kind.POP3 else "smtp"
+
+
+class Tls(StrEnum):
+    """How a listener speaks TLS."""
+
+    NONE = "none"
+    STARTTLS = "starttls"
+    IMPLICIT = "implicit"
+
+
+class TlsVersion(StrEnum):
+    """The oldest version of TLS that is spoken."""
+
+    TLS12 = "1.2"
+    TLS13 = "1.3"
+
+
+class ForeignFrom(StrEnum):
+    """What becomes of a submitted message whose From: is not the user's."""
+
+    REFUSE = "refuse"
+    ALLOW = "allow"
 
 
 class WithoutTls(StrEnum):
@@ -50,6 +84,11 @@ class LogLevel(StrEnum):
 Port = Annotated[int, Field(ge=0, le=65535, strict=True)]
 """0 lets the system choose: for tests."""
 
+Networks = tuple[Annotated[IPv4Network | IPv6Network, BeforeValidator(parse_network)], ...]
+"""Networks such as ``192.0.2.0/24`` and ``2001:db8::/32``."""
+
+_THIS_MACHINE: Networks = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
+
 
 class _Section:
     """What all sections have in common: an unknown key is an error, "5" is no number."""
@@ -76,6 +115,29 @@ class ListenerSettings(_Section):
     kind: Kind
     port: Port
     address: str = "127.0.0.1"
+    tls: Tls = Tls.STARTTLS
+    proxies: Networks = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CertificateSettings(_Section):
+    """One entry of ``tls.certificates``: two PEM files."""
+
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class TlsSettings(_Section):
+    """The ``tls`` section."""
+
+    certificates: tuple[CertificateSettings, ...] = ()
+    # Without quotes it is a number to YAML.
+    oldest_version: Annotated[
+        TlsVersion, BeforeValidator(lambda value: str(value) if type(value) is float else value)
+    ] = TlsVersion.TLS12
+    handshake_timeout: Seconds = 30.0
+    look_every: Seconds = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +149,13 @@ class SmtpSettings(_Section):
     most_errors: Count = 20
     command_timeout: Seconds = 300.0
     content_timeout: Seconds = 300.0
+    transaction_timeout: Seconds = 1800.0
     session_timeout: Seconds = 3600.0
+    greeting_delay: SecondsOrNone = 1.0
+    tarpit: SecondsOrNone = 1.0
+    subaddress: Literal["", "+", "_", "=", "-"] = "+"
     submission_line_ends: LineEnds = LineEnds.REFUSE
+    submission_from: ForeignFrom = ForeignFrom.REFUSE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +176,9 @@ class LoginSettings(_Section):
     most_failures: Count = 3
     hashers: Annotated[int, Field(ge=1, le=64, strict=True)] = 2
     remember: SecondsOrNone = 300.0
+    scram_iterations: Annotated[int, Field(ge=4096, le=10_000_000, strict=True)] = 100_000
+    failures_per_client: RateOrNone = Rate(30, 3600.0)
+    failures_per_account: RateOrNone = Rate(100, 3600.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +196,13 @@ class LimitSettings(_Section):
 
     connections: Count = 12_000
     stop_timeout: Seconds = 30.0
+    exempt: Networks = _THIS_MACHINE
+    client_connections: Count = 50
+    client_connection_rate: RateOrNone = Rate(300, 60.0)
+    client_messages: RateOrNone = Rate(1000, 3600.0)
+    client_recipients: RateOrNone = Rate(5000, 3600.0)
+    login_messages: RateOrNone = Rate(500, 3600.0)
+    login_recipients: RateOrNone = Rate(5000, 86_400.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +235,9 @@ def _default_listeners() -> dict[str, ListenerSettings]:
     return {
         "mx": ListenerSettings(kind=Kind.SMTP, port=2525),
         "submission": ListenerSettings(kind=Kind.SUBMISSION, port=2587),
+        "submissions": ListenerSettings(kind=Kind.SUBMISSION, port=2465, tls=Tls.IMPLICIT),
         "pop3": ListenerSettings(kind=Kind.POP3, port=2110),
+        "pop3s": ListenerSettings(kind=Kind.POP3, port=2995, tls=Tls.IMPLICIT),
     }
 
 
@@ -174,6 +253,7 @@ class Settings(_Section):
     hostname: str | None = None
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
     listeners: dict[str, ListenerSettings] = field(default_factory=_default_listeners)
+    tls: TlsSettings = field(default_factory=TlsSettings)
     smtp: SmtpSettings = field(default_factory=SmtpSettings)
     pop3: Pop3Settings = field(default_factory=Pop3Settings)
     login: LoginSettings = field(default_factory=LoginSettings)

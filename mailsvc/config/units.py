@@ -1,7 +1,8 @@
-"""Sizes and times as people write them: ``25 MiB``, ``5m``."""
+"""Sizes, times, rates and networks as people write them: ``25 MiB``, ``5m``, ``600/1h``."""
 
 import re
-from typing import Annotated
+from ipaddress import IPv4Network, IPv6Network, ip_interface
+from typing import Annotated, NamedTuple
 
 from pydantic import BeforeValidator, Field
 
@@ -35,6 +36,60 @@ def parse_seconds(value: object) -> float:
     return _parse(value, _TIMES, "a time is seconds, or a number with s, m, h or d")
 
 
+class Rate(NamedTuple):
+    """
+    So many in so long.
+
+    Args:
+        amount: How many; at least 1.
+        seconds: In how long.
+    """
+
+    amount: int
+    seconds: float
+
+
+def parse_rate(value: object) -> Rate:
+    """
+    Read a rate such as ``600/1h``.
+
+    Raises:
+        ValueError: It is no rate; the message says what is allowed.
+    """
+    allowed = "a rate is a number, a slash and a time, such as 600/1h"
+    if isinstance(value, Rate):
+        return value
+    count, slash, time = value.partition("/") if isinstance(value, str) else ("", "", "")
+    if not slash or not count.strip().isdecimal() or int(count) < 1:
+        raise ValueError(allowed)
+    seconds = parse_seconds(time.strip() if time.strip()[:1].isdecimal() else f"1{time.strip()}")
+    if seconds <= 0:
+        raise ValueError(allowed)
+    return Rate(int(count), seconds)
+
+
+def parse_network(value: object) -> IPv4Network | IPv6Network:
+    """
+    Read a network such as ``192.0.2.0/24``; an address is a network of its own.
+
+    Raises:
+        ValueError: It is no network; the message says what is allowed.
+    """
+    if isinstance(value, IPv4Network | IPv6Network):
+        return value
+    try:
+        # It takes numbers, too: nobody means them.
+        written = ip_interface(value if isinstance(value, str) else "")
+    except ValueError:
+        raise ValueError(
+            "a network is an address and the bits that count, such as 192.0.2.0/24 or "
+            '"2001:db8::/32"'
+        ) from None
+    if written.ip != written.network.network_address:
+        raise ValueError(f"its network is {written.network}")
+    return written.network
+
+
 def _parse(value: object, units: dict[str, float] | dict[str, int], allowed: str) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
         if not abs(value) <= _LARGEST:  # also what YAML calls .inf and .nan
@@ -59,3 +114,7 @@ SecondsOrNone = Annotated[float, BeforeValidator(parse_seconds), Field(ge=0)]
 """A duration; 0 switches the thing off."""
 Count = Annotated[int, Field(gt=0, strict=True)]
 """A whole number above 0."""
+RateOrNone = Annotated[
+    Rate | None, BeforeValidator(lambda value: None if value is None else parse_rate(value))
+]
+"""A rate; null: no limit."""

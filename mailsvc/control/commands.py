@@ -84,6 +84,7 @@ LISTENER = [
     (b"port", Integer()),
     (b"running", Truth()),
     (b"sessions", Integer()),
+    (b"tls", Unicode()),
 ]
 """``ListenerState``."""
 

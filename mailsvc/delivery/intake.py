@@ -5,19 +5,22 @@ from dataclasses import dataclass
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from mailsvc.delivery.binary import BinaryConversion
+from mailsvc.delivery.delivered import Reporter
 from mailsvc.delivery.routing import targets_of
-from mailsvc.delivery.trace import received, return_path
+from mailsvc.delivery.submission import SubmissionRules
+from mailsvc.delivery.trace import received, return_path, separator
 from mailsvc.errors import Refused
 from mailsvc.filters.chain import FilterChain
 from mailsvc.interfaces import IContent, IIntake, Incoming
-from mailsvc.model.envelope import Envelope
+from mailsvc.model.envelope import Body, Envelope
 from mailsvc.model.headers import LARGEST_HEADER, Headers
 from mailsvc.model.ids import MessageId
 from mailsvc.model.receipt import Receipt
 from mailsvc.model.status import Status
 from mailsvc.model.verdict import Decision, Verdict
 from mailsvc.store.database import Database
-from mailsvc.store.deliveries import DeliverBatch, Delivery
+from mailsvc.store.deliveries import INLINE, DeliverBatch, Delivery, digest_large
 
 
 @implementer(IIntake)
@@ -30,26 +33,45 @@ class Intake:
         database: Where they go.
         chain: The filters in force; may be replaced while the service runs.
         hostname: Our name in the ``Received`` field.
+        submission: What is asked of our users' messages.
+        binary: Makes lines of messages that have none.
     """
 
     database: Database
     chain: FilterChain
     hostname: str
+    submission: SubmissionRules
+    binary: BinaryConversion
     _log = Logger()
 
     def __post_init__(self) -> None:
-        """Make the one batch query that all deliveries share."""
-        self._deliver = DeliverBatch(self.database.ids)
+        """Make the one batch query that all deliveries share, and who reports them."""
+        ids = self.database.ids
+        self._deliver = DeliverBatch(ids)
+        self._reporter = Reporter(self.submission.directory, ids, self.hostname)
 
     async def accept(self, envelope: Envelope, content: IContent) -> Receipt:
         """Store a message for all its recipients, or for none; returns after the commit."""
+        if envelope.body is Body.BINARY:
+            converted = await self.binary.convert(content)
+            if converted is not None:
+                try:
+                    return await self._accept(envelope, converted)
+                finally:
+                    converted.close()
+        return await self._accept(envelope, content)
+
+    async def _accept(self, envelope: Envelope, content: IContent) -> Receipt:
         message = MessageId(self.database.ids.next())
-        await self._filter(envelope, content)
-        delivery = self._delivery(envelope, content, message)
+        added = await self._look(envelope, content)
+        delivery = self._delivery(envelope, content, message, added)
+        delivery = await self._reporter.report(envelope, delivery)
+        if delivery.octets > INLINE:
+            delivery = await self.database.run(digest_large, delivery)
         await self.database.write_batch(
             self._deliver,
             delivery,
-            octets=delivery.octets,
+            octets=delivery.weight,
             shard=delivery.targets[0].folder,
         )
         receipt = Receipt(message, delivery.octets)
@@ -62,16 +84,24 @@ class Intake:
         )
         return receipt
 
-    async def _filter(self, envelope: Envelope, content: IContent) -> None:
-        """Refuse what a filter refuses; what was made for the filters goes before the commit."""
-        headers = Headers(content.head(LARGEST_HEADER))
-        _obey(await self.chain.judge(Incoming(envelope, headers, content)))
+    async def _look(self, envelope: Envelope, content: IContent) -> bytes:
+        """
+        Refuse what our rules or a filter refuse, and give what is to be added to the trace.
 
-    def _delivery(self, envelope: Envelope, content: IContent, message: MessageId) -> Delivery:
+        What was made for looking goes before the commit.
+        """
+        headers = Headers(content.head(LARGEST_HEADER))
+        added = await self.submission.complete(envelope, headers)
+        _obey(await self.chain.judge(Incoming(envelope, headers, content)))
+        return added + separator(headers.octets)
+
+    def _delivery(
+        self, envelope: Envelope, content: IContent, message: MessageId, added: bytes
+    ) -> Delivery:
         path = return_path(envelope)
         return Delivery(
             message=message,
-            trace=path + received(envelope, self.hostname, message),
+            trace=path + received(envelope, self.hostname, message) + added,
             return_path_octets=len(path),
             content=content,
             sender=str(envelope.sender or ""),

@@ -1,5 +1,7 @@
 """Where a message goes, from its envelope alone."""
 
+from mailsvc.model.account import Account
+from mailsvc.model.address import Address
 from mailsvc.model.envelope import Envelope
 from mailsvc.store.deliveries import Target
 
@@ -14,14 +16,17 @@ def targets_of(envelope: Envelope) -> tuple[Target, ...]:
     found: dict[int, Target] = {}
     for recipient in envelope.recipients:
         account = recipient.account
-        found.setdefault(
-            account.inbox,
-            Target(
-                account=account.id,
-                folder=account.inbox,
-                recipient=str(recipient.address),
-                quota_octets=account.quota_octets,
-                quota_messages=account.quota_messages,
-            ),
-        )
+        if account.inbox not in found:
+            found[account.inbox] = target_of(recipient.address, account)
     return tuple(found.values())
+
+
+def target_of(address: Address, account: Account) -> Target:
+    """Give the folder that the mail for an account goes to; *address* is for the trail."""
+    return Target(
+        account=account.id,
+        folder=account.inbox,
+        recipient=str(address),
+        quota_octets=account.quota_octets,
+        quota_messages=account.quota_messages,
+    )

@@ -1,5 +1,6 @@
 """Trace fields on top of a message; RFC 5321 section 4.4."""
 
+import re
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import lru_cache
@@ -7,6 +8,9 @@ from functools import lru_cache
 from mailsvc.model.envelope import Envelope
 from mailsvc.model.ids import MessageId
 from mailsvc.model.receipt import queue_id
+
+# An mbox line ("From " without colon) is no field, but readers know it and read on.
+_BEGINS_WELL = re.compile(rb"\r\n|[!-9;-~]+[ \t]*:|>?From ")
 
 
 def return_path(envelope: Envelope) -> bytes:
@@ -26,12 +30,32 @@ def received(envelope: Envelope, hostname: str, message: MessageId) -> bytes:
     ]
     if len(envelope.recipients) == 1:
         lines.append(f"\tfor <{envelope.recipients[0].address}>")
+    if envelope.cipher:
+        lines.append(f"\ttls {envelope.cipher}")  # RFC 8314 section 4.3
     lines[-1] += ";"
-    lines.append(f"\t{_moment(int(envelope.received.timestamp()))}\r\n")
+    lines.append(f"\t{date(envelope.received)}\r\n")
     return "\r\n".join(lines).encode()
 
 
+def separator(start: bytes) -> bytes:
+    """
+    Give an empty line for content that does not begin with a header section.
+
+    Without it the text would read as a broken field, or, when it begins with a space, as
+    the rest of ours.
+
+    Args:
+        start: The first octets of the content; the name of a field at least.
+    """
+    return b"" if _BEGINS_WELL.match(start) else b"\r\n"
+
+
+def date(moment: datetime) -> str:
+    """Write a moment as RFC 5322 section 3.3 has it."""
+    return _date(int(moment.timestamp()))
+
+
 @lru_cache(maxsize=16)
-def _moment(seconds: int) -> str:
-    """Write a moment as RFC 5322 section 3.3 has it; many messages share a second."""
+def _date(seconds: int) -> str:
+    """Write it once for the many messages that share a second."""
     return format_datetime(datetime.fromtimestamp(seconds, UTC))

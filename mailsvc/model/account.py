@@ -1,8 +1,9 @@
 """What the service knows of one user while it talks to a client."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from mailsvc.model.address import Address
 from mailsvc.model.ids import AccountId, CredentialId, FolderId
@@ -23,6 +24,20 @@ class Scope(StrEnum):
     WEB = "web"
 
 
+class StoredPassword(NamedTuple):
+    """
+    What is kept of a password.
+
+    Args:
+        hashed: An Argon2id string in the PHC format.
+        scram: Keys for SCRAM-SHA-256 as ``auth.scram`` writes them; None: made at the first
+            login that says the password.
+    """
+
+    hashed: str
+    scram: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Verifier:
     """
@@ -31,10 +46,14 @@ class Verifier:
     Args:
         id: Names the row; a changed password is a changed ``hashed``.
         hashed: An Argon2id string in the PHC format.
+        scram: Keys for SCRAM-SHA-256 as ``auth.scram`` writes them; None: there are none yet.
+        scopes: The front ends it is good for.
     """
 
     id: CredentialId
-    hashed: str
+    hashed: str = field(repr=False)
+    scram: str | None = field(default=None, repr=False)
+    scopes: frozenset[Scope] = frozenset(Scope)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +84,10 @@ class Account:
     quota_octets: int | None
     quota_messages: int | None
     verifiers: tuple[Verifier, ...]
+
+    def verifiers_for(self, scope: Scope) -> tuple[Verifier, ...]:
+        """Give the credentials that are good for one front end."""
+        return tuple(one for one in self.verifiers if scope in one.scopes)
 
 
 @dataclass(frozen=True, slots=True)

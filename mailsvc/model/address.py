@@ -13,6 +13,9 @@ LONGEST_LOCAL_PART = 64
 LONGEST_DOMAIN = 255
 """Octets; RFC 5321 section 4.5.3.1.2."""
 
+_LONGEST_MAILBOX = 2 * LONGEST_LOCAL_PART + 3 + LONGEST_DOMAIN
+"""Characters: every one of the local part may have a backslash, and there are two quotes."""
+
 _ATEXT = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~\-"
 _DOT_STRING = re.compile(rf"[{_ATEXT}]+(?:\.[{_ATEXT}]+)*")
 _DOT_STRING_UTF8 = re.compile(rf"[{_ATEXT}\x80-\U0010ffff]+(?:\.[{_ATEXT}\x80-\U0010ffff]+)*")
@@ -48,6 +51,17 @@ class Address:
         return f'"{quoted}"@{self.domain}'
 
     @property
+    def shown(self) -> str:
+        """As its owner writes it: the domain in its own script; RFC 5890 section 2.3.2.1."""
+        if "xn--" not in self.domain:
+            return str(self)
+        try:
+            domain = idna.decode(self.domain)
+        except idna.IDNAError:
+            return str(self)
+        return f"{str(self).rpartition('@')[0]}@{domain}"
+
+    @property
     def key(self) -> str:
         """
         The form under which accounts are found.
@@ -63,7 +77,6 @@ class Address:
         return self.local.isascii()
 
 
-@lru_cache(maxsize=8192)
 def parse_address(text: str, *, utf8: bool = False) -> Address:
     """
     Read a ``Mailbox``: local part, ``@``, domain or address literal; RFC 5321 section 4.1.2.
@@ -75,6 +88,13 @@ def parse_address(text: str, *, utf8: bool = False) -> Address:
     Raises:
         BadAddress: *text* is no mailbox; the message says why.
     """
+    if len(text) > _LONGEST_MAILBOX:
+        raise BadAddress("it is longer than any address")
+    return _parse_address(text, utf8=utf8)
+
+
+@lru_cache(maxsize=8192)
+def _parse_address(text: str, *, utf8: bool) -> Address:
     if text.startswith('"'):
         quoted = (_QUOTED_UTF8 if utf8 else _QUOTED).match(text)
         if quoted is None:
@@ -94,7 +114,6 @@ def parse_address(text: str, *, utf8: bool = False) -> Address:
     return Address(local, parse_domain(domain, utf8=utf8))
 
 
-@lru_cache(maxsize=8192)
 def parse_domain(text: str, *, utf8: bool = False) -> str:
     """
     Read a domain name or an address literal and write it in its one normal form.
@@ -106,6 +125,13 @@ def parse_domain(text: str, *, utf8: bool = False) -> str:
     Raises:
         BadAddress: *text* is neither.
     """
+    if len(text) > LONGEST_DOMAIN:
+        raise BadAddress(f"the domain is longer than {LONGEST_DOMAIN} octets")
+    return _parse_domain(text, utf8=utf8)
+
+
+@lru_cache(maxsize=8192)
+def _parse_domain(text: str, *, utf8: bool) -> str:
     if text.startswith("["):
         return _parse_literal(text)
     if utf8 and not text.isascii():

@@ -11,10 +11,42 @@ from mailsvc.model.address import Address
 
 
 class Body(StrEnum):
-    """The BODY parameter of MAIL; RFC 6152 section 2."""
+    """The BODY parameter of MAIL; RFC 6152 section 2, RFC 3030 section 3."""
 
     SEVENBIT = "7BIT"
     EIGHTBIT = "8BITMIME"
+    BINARY = "BINARYMIME"
+
+
+class Notify(StrEnum):
+    """When the sender wants a report; RFC 3461 section 4.1."""
+
+    NEVER = "NEVER"
+    SUCCESS = "SUCCESS"
+    FAILURE = "FAILURE"
+    DELAY = "DELAY"
+
+
+class Return(StrEnum):
+    """How much of the message a report of failure holds; RFC 3461 section 4.3."""
+
+    FULL = "FULL"
+    HEADERS = "HDRS"
+
+
+class DeliverBy(NamedTuple):
+    """
+    The BY parameter of MAIL; RFC 2852 section 4.
+
+    Args:
+        until: Aware UTC.
+        returns: After it: send the message back; else tell the sender and go on.
+        trace: Report each hop.
+    """
+
+    until: datetime
+    returns: bool
+    trace: bool
 
 
 @lru_cache(maxsize=1024)
@@ -55,10 +87,14 @@ class Recipient(NamedTuple):
     Args:
         address: As the client wrote it.
         account: Whose inbox it goes to, as looked up at RCPT.
+        notify: When the sender wants a report; empty: the sender has not said.
+        original: ORCPT, decoded, such as ``rfc822;bob@example.com``; empty: none.
     """
 
     address: Address
     account: Account
+    notify: frozenset[Notify] = frozenset()
+    original: str = ""
 
 
 class Envelope(NamedTuple):
@@ -74,6 +110,12 @@ class Envelope(NamedTuple):
         recipients: Every accepted recipient, in order, at least one.
         body: What the client declared.
         received: When the content was complete; aware UTC.
+        cipher: Of the TLS connection it came over, by its IANA name; empty: no TLS.
+        utf8: Addresses or header fields may hold UTF-8; RFC 6531.
+        returns: How much a report of failure holds; None: the sender has not said.
+        identifier: ENVID, decoded; empty: none. RFC 3461 section 4.4.
+        require_tls: It must leave over verified TLS or not at all; RFC 8689.
+        deliver_by: RFC 2852; None: no deadline.
     """
 
     client: Client
@@ -84,3 +126,9 @@ class Envelope(NamedTuple):
     recipients: tuple[Recipient, ...]
     body: Body
     received: datetime
+    cipher: str = ""
+    utf8: bool = False
+    returns: Return | None = None
+    identifier: str = ""
+    require_tls: bool = False
+    deliver_by: DeliverBy | None = None

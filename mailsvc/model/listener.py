@@ -16,6 +16,7 @@ class ListenerState:
         port: Its port; the real one where config.yaml says 0.
         running: Whether it takes connections.
         sessions: How many are open.
+        tls: ``none``, ``starttls`` or ``implicit``.
     """
 
     name: str
@@ -25,3 +26,4 @@ class ListenerState:
     port: int
     running: bool
     sessions: int
+    tls: str = "none"

@@ -3,7 +3,6 @@
 from mailsvc.config.settings import WithoutTls
 from mailsvc.errors import MailboxDisabled, MailError, NoSuchMailbox, RelayDenied
 from mailsvc.model.account import Account
-from mailsvc.model.address import Address
 from mailsvc.model.envelope import Client
 from mailsvc.model.status import Status
 
@@ -15,18 +14,18 @@ class SenderNotYours(MailError):
     text = "The sender is not an address of the account that is logged in"
 
 
-def check_sender(login: Account | None, sender: Address | None) -> None:
+def check_sender(login: Account, owner: Account | None) -> None:
     """
-    Decide on MAIL.
+    Decide on MAIL with a reverse-path that is not the address of the login.
 
     Args:
-        login: Who is logged in; None: mail from another server.
-        sender: The reverse-path; None: the null path, which anybody may use.
+        login: Who is logged in.
+        owner: Who gets mail for the reverse-path; None: nobody here.
 
     Raises:
         SenderNotYours: A user sends under a foreign address.
     """
-    if login is not None and sender is not None and sender.key != login.address.key:
+    if owner is None or owner.id != login.id:
         raise SenderNotYours
 
 

@@ -3,11 +3,14 @@
 from twisted.cred.error import Unauthorized
 from twisted.logger import Logger
 
-from mailsvc.errors import MailError
+from mailsvc.errors import MailError, TooManyFailures
 from mailsvc.pop3.replies import (
     BAD_LOGIN,
+    BEGIN_TLS,
     BYE,
+    HAS_TLS,
     NEED_USER,
+    NO_TLS,
     USER_TAKEN,
     WELCOME,
     Reply,
@@ -33,7 +36,21 @@ async def capa(session: Session, argument: bytes) -> Reply:
     """Tell what this connection can do now; RFC 2449 section 5."""
     del argument
     user = (b"USER\r\n",) if session.may_log_in else ()
-    return ok_lines(b"this is what I can do", user + _CAPABILITIES)
+    tls = (b"STLS\r\n",) if _offers_stls(session) else ()
+    return ok_lines(b"this is what I can do", user + tls + _CAPABILITIES)
+
+
+async def stls(session: Session, argument: bytes) -> Reply:
+    """Agree to TLS; RFC 2595 section 4. The protocol object sees that nothing stands behind."""
+    del argument
+    if session.secure:
+        return HAS_TLS
+    return BEGIN_TLS if session.stls else NO_TLS
+
+
+def _offers_stls(session: Session) -> bool:
+    """Whether STLS would be agreed to now."""
+    return session.stls and not session.secure and session.open_maildrop is None
 
 
 async def user(session: Session, argument: bytes) -> Reply:
@@ -49,7 +66,7 @@ async def pass_(session: Session, argument: bytes) -> Reply:
         return NEED_USER
     try:
         await session.log_in(name, argument)
-    except Unauthorized as error:
+    except (Unauthorized, TooManyFailures) as error:
         return _refuse(session, name, error)
     return WELCOME
 
@@ -60,7 +77,7 @@ async def quit_(session: Session, argument: bytes) -> Reply:
     return BYE
 
 
-def _refuse(session: Session, name: bytes, error: Unauthorized) -> Reply:
+def _refuse(session: Session, name: bytes, error: Exception) -> Reply:
     _log.info(
         "refused login of {user!r} from {client}: {error}",
         user=shown(name),

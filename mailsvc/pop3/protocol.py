@@ -5,7 +5,7 @@ from typing import Any, ClassVar, cast
 
 from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IReactorTime, ISSLTransport
+from twisted.internet.interfaces import IAddress, IHandshakeListener, IReactorTime
 from twisted.internet.protocol import ServerFactory, connectionDone
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -16,7 +16,16 @@ from zope.interface import implementer
 from mailsvc.background import Background
 from mailsvc.config.settings import LogLevel, Settings
 from mailsvc.config.units import KIB
-from mailsvc.pop3.replies import GREETING, TOO_MANY_CONNECTIONS, Reply
+from mailsvc.model.envelope import Client
+from mailsvc.policy.allowance import Limits
+from mailsvc.policy.crowd import Leave, nothing
+from mailsvc.pop3.replies import (
+    GREETING,
+    NOTHING_BEHIND,
+    TOO_MANY_CONNECTIONS,
+    TOO_MANY_OF_CLIENT,
+    Reply,
+)
 from mailsvc.pop3.session import Session
 from mailsvc.pop3.table import COMMANDS, answer, answer_bad
 from mailsvc.wire.dialogue import (
@@ -26,9 +35,9 @@ from mailsvc.wire.dialogue import (
     Stopping,
     TcpTransport,
     TimedOut,
-    client_of,
     set_no_delay,
 )
+from mailsvc.wire.entrance import OPEN, Entrance, enter, switch_to_tls
 
 LONGEST_LINE = 255
 """Octets, CRLF included; RFC 2449 section 4."""
@@ -38,6 +47,7 @@ _IN_A_ROW = 100
 """Commands of one client before the others get their turn."""
 
 
+@implementer(IHandshakeListener)
 class Pop3Protocol(pop3.POP3):
     """
     One connection: feeds a dialogue and runs one conversation.
@@ -51,42 +61,66 @@ class Pop3Protocol(pop3.POP3):
     _log = Logger()
 
     def connectionMade(self) -> None:
-        """Greet, or turn away when there are too many."""
+        """Start the conversation."""
         factory, transport = self.factory, cast("TcpTransport", self.transport)
+        self._leave: Leave = nothing
         set_no_delay(transport)
         self._dialogue = Dialogue(transport, factory.clock, LONGEST_LINE)
         factory.sessions.add(self)
-        if factory.admit():
-            session = self._new_session(transport)
-            factory.background.start(self._converse(session), "POP3 conversation")
-        else:
-            self._dialogue.write(TOO_MANY_CONNECTIONS.octets)
-            self._dialogue.close()
+        factory.background.start(self._converse(), "POP3 conversation")
 
     def dataReceived(self, data: bytes) -> None:
         """Take what the client sent."""
         self._dialogue.received(data)
 
+    def handshakeCompleted(self) -> None:
+        """Let the conversation hear of it; TWISTED: IHandshakeListener."""
+        self._dialogue.handshaken()
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Let the conversation hear of it."""
-        del reason
         self.factory.sessions.discard(self)
-        self._dialogue.lost()
+        self._dialogue.lost(reason)
 
     def interrupt(self) -> None:
         """End the session as soon as it waits for its client; nothing is removed."""
         self._dialogue.interrupt()
 
-    def _new_session(self, transport: TcpTransport) -> Session:
+    async def _converse(self) -> None:
+        """Let the client in and talk, or turn it away when there are too many."""
+        factory, dialogue = self.factory, self._dialogue
+        transport = cast("TcpTransport", self.transport)
+        try:
+            client = await enter(dialogue, transport, factory.entrance, self._admit)
+            await self._talk(self._new_session(client))
+        except HungUp:
+            pass
+        finally:
+            self._leave()
+            dialogue.close()
+
+    def _admit(self, client: Client) -> bytes:
+        """Count the connection; give the last words for one too many."""
+        if not self.factory.admit():
+            return TOO_MANY_CONNECTIONS.octets
+        leave = self.factory.limits.enter(client.ip)
+        if leave is None:
+            self._log.info("refused {client}: too many connections", client=client.ip)
+            return TOO_MANY_OF_CLIENT.octets
+        self._leave = leave
+        return b""
+
+    def _new_session(self, client: Client) -> Session:
         return Session(
             self.factory.portal,
             self.factory.settings,
-            client_of(transport.getPeer()),
-            secure=ISSLTransport.providedBy(transport),
+            client,
+            self._dialogue.channel,
+            stls=self.factory.entrance.offers_tls,
             end=self.interrupt,
         )
 
-    async def _converse(self, session: Session) -> None:
+    async def _talk(self, session: Session) -> None:
         """Answer until the end; RFC 1939 section 3: an autologout is silent."""
         how = "a fault of ours"
         try:
@@ -103,25 +137,34 @@ class Pop3Protocol(pop3.POP3):
             self._log_end(session, how)
 
     async def _answer_all(self, session: Session) -> str:
-        dialogue, idle = self._dialogue, self.factory.settings.pop3.idle_timeout
+        dialogue = self._dialogue
         dialogue.write(GREETING.octets)
         commands = 0
         while True:
-            try:
-                line = await dialogue.line(idle)
-            except BadLine as bad:
-                reply = answer_bad(session, bad)
-            else:
-                if self.factory.logs_commands:
-                    self._log_command(session, line)
-                reply = await answer(session, line)
+            reply = await self._hear(session)
+            if reply.tls and dialogue.pending:
+                # What stands behind STLS may be somebody else's; CVE-2011-0411.
+                reply = NOTHING_BEHIND
             if not await self._say(reply):
                 return "a reply could not be finished"
+            if reply.tls:
+                channel = await switch_to_tls(dialogue, session.client, self.factory.entrance)
+                session.begin_again(channel)
             if reply.last:
                 return "QUIT" if not reply.failed else "sent away"
             commands += 1
             if commands % _IN_A_ROW == 0:
                 await self._give_turn()
+
+    async def _hear(self, session: Session) -> Reply:
+        """Take one command and find its reply."""
+        try:
+            line = await self._dialogue.line(self.factory.settings.pop3.idle_timeout)
+        except BadLine as bad:
+            return answer_bad(session, bad)
+        if self.factory.logs_commands:
+            self._log_command(session, line)
+        return await answer(session, line)
 
     async def _say(self, reply: Reply) -> bool:
         """Say a reply; False: it broke off, and so must the connection."""
@@ -187,6 +230,8 @@ class Pop3Factory(ServerFactory[Pop3Protocol]):
         clock: For time-outs.
         background: Runs the conversations.
         admit: Asked for each new connection; False: there are too many.
+        limits: What one client may do; None: this factory counts for itself.
+        entrance: What comes before the greeting.
     """
 
     noisy = False
@@ -200,6 +245,8 @@ class Pop3Factory(ServerFactory[Pop3Protocol]):
         clock: IReactorTime,
         background: Background,
         admit: Callable[[], bool] = lambda: True,
+        limits: Limits | None = None,
+        entrance: Entrance = OPEN,
     ) -> None:
         self.portal = portal
         self.settings = settings
@@ -209,6 +256,8 @@ class Pop3Factory(ServerFactory[Pop3Protocol]):
         """The connections that are open."""
         self.logs_commands = settings.log.level is LogLevel.DEBUG
         self.admit = admit
+        self.entrance = entrance
+        self.limits = limits or Limits(settings.limits, clock.seconds)
 
     def buildProtocol(self, addr: IAddress | None) -> Pop3Protocol:
         """Make what talks to one client."""

@@ -16,11 +16,13 @@ class Reply(NamedTuple):
         octets: As on the wire, CRLF included; a multi-line answer may go on in *rest*.
         rest: What follows, as on the wire, in pieces that fit in memory.
         last: Whether to hang up behind it.
+        tls: Whether TLS begins behind it.
     """
 
     octets: bytes
     rest: AsyncIterator[bytes] | None = None
     last: bool = False
+    tls: bool = False
 
     @property
     def failed(self) -> bool:
@@ -66,7 +68,8 @@ _IN_USE = Status(4, 2, 0)
 def _code(status: Status) -> bytes:
     if status == _IN_USE:
         return b"IN-USE"
-    if status.subject == _SECURITY:
+    # RFC 3206 section 4: AUTH asks for another password, SYS/TEMP does not.
+    if status.subject == _SECURITY and status.permanent:
         return b"AUTH"
     return b"SYS/PERM" if status.permanent else b"SYS/TEMP"
 
@@ -75,6 +78,7 @@ GREETING = ok(b"mailsvc ready")
 DONE = ok(b"done")
 USER_TAKEN = ok(b"now the password")
 WELCOME = ok(b"welcome")
+BEGIN_TLS = ok(b"begin TLS now")._replace(tls=True)
 MARKED = ok(b"marked as deleted")
 BYE = finally_(ok(b"good-bye"))
 
@@ -85,6 +89,9 @@ BAD_ARGUMENT = err(b"these arguments are not possible")
 NO_SUCH_MESSAGE = err(b"no such message")
 NEED_USER = err(b"USER comes first")
 NEED_TLS = err(b"no login on a connection without TLS; switch TLS on in your mail program")
+HAS_TLS = err(b"the connection has TLS already")
+NO_TLS = err(b"TLS is not offered here")
+NOTHING_BEHIND = finally_(err(b"nothing may follow STLS before TLS"))
 TOO_LONG = err(b"the line is too long")
 BARE_LF = err(b"lines end in CRLF")
 FAULT = err(b"our fault; please try again later", b"SYS/TEMP")
@@ -92,4 +99,7 @@ BAD_LOGIN = err(b"User name or password is wrong", b"AUTH")
 # RFC 1939 section 6 has this text.
 NOT_REMOVED = finally_(err(b"some deleted messages not removed", b"SYS/TEMP"))
 TOO_MANY_ERRORS = finally_(err(b"too many errors"))
+TOO_MANY_OF_CLIENT = finally_(
+    err(b"too many connections from your address; please try again later", b"SYS/TEMP")
+)
 TOO_MANY_CONNECTIONS = finally_(err(b"too many connections; please try again later", b"SYS/TEMP"))

@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from typing import cast
 
-from twisted.cred.credentials import UsernamePassword
 from twisted.cred.portal import Portal
 from twisted.logger import Logger
 from twisted.mail import pop3
 
+from mailsvc.auth.credentials import ClientPassword
 from mailsvc.config.settings import Settings, WithoutTls
+from mailsvc.model.account import Scope
+from mailsvc.model.channel import PLAIN_TEXT, Channel
 from mailsvc.model.envelope import Client
 from mailsvc.pop3.maildrop import Maildrop
 
@@ -26,7 +28,8 @@ class Session:
         portal: Where users log in.
         settings: What is allowed.
         client: Who is there.
-        secure: Whether nobody can listen: TLS.
+        channel: What the client talks over.
+        stls: Whether the listener offers STLS.
         end: Ends the connection when another session may have the maildrop.
     """
 
@@ -34,15 +37,16 @@ class Session:
         "_end",
         "_leave",
         "_portal",
+        "channel",
         "client",
         "errors",
         "failures",
         "maildrop_lost",
         "open_maildrop",
         "removed",
-        "secure",
         "sent",
         "settings",
+        "stls",
         "user",
         "waiting_user",
     )
@@ -54,8 +58,9 @@ class Session:
         portal: Portal,
         settings: Settings,
         client: Client,
+        channel: Channel = PLAIN_TEXT,
         *,
-        secure: bool,
+        stls: bool = False,
         end: Callable[[], None],
     ) -> None:
         self._portal = portal
@@ -63,7 +68,10 @@ class Session:
         self._leave: Callable[[], None] | None = None
         self.settings = settings
         self.client = client
-        self.secure = secure
+        self.channel = channel
+        """TLS or not, and what binds a login to it."""
+        self.stls = stls
+        """Whether the listener offers STLS."""
         self.waiting_user: bytes | None = None
         """Who said USER and has not yet said PASS."""
         self.user: str | None = None
@@ -88,6 +96,16 @@ class Session:
         return self.open_maildrop
 
     @property
+    def secure(self) -> bool:
+        """Whether nobody can listen: TLS."""
+        return self.channel.secure
+
+    def begin_again(self, channel: Channel) -> None:
+        """Forget what was said before TLS: anybody may have said it; RFC 2595 section 4."""
+        self.channel = channel
+        self.waiting_user = None
+
+    @property
     def may_log_in(self) -> bool:
         """Whether a password may come over this connection; RFC 8314 section 3."""
         without_tls = self.settings.login.without_tls
@@ -105,7 +123,7 @@ class Session:
             Unauthorized: Wrong, or not allowed here.
             MailError: The maildrop cannot be opened now.
         """
-        credentials = UsernamePassword(user, password)
+        credentials = ClientPassword(user, password, self.client, Scope.POP3)
         _, maildrop, leave = await self._portal.login(credentials, self.client, pop3.IMailbox)
         self.open_maildrop, self._leave = cast("Maildrop", maildrop), leave
         self.open_maildrop.held.on_lost = self._lose_maildrop

@@ -54,6 +54,7 @@ _FIRST, _THEN = authorization, transaction
 
 COMMANDS = {
     b"CAPA": Command(_FIRST.capa, _FIRST.capa),
+    b"STLS": Command(_FIRST.stls, None),
     b"USER": Command(_FIRST.user, None, 1, 1, password=True),
     b"PASS": Command(_FIRST.pass_, None, 1, 1, raw=True, password=True),
     b"STAT": Command(None, _THEN.stat),

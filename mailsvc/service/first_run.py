@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mailsvc.auth.passwords import hash_password, make_password
+from mailsvc.auth.passwords import make_password, store_password
 from mailsvc.config.settings import FirstRunSettings, Settings
 from mailsvc.errors import ConfigError
 from mailsvc.model.account import Role
@@ -19,9 +19,17 @@ Passwords = Sequence[tuple[Address, str]]
 """The administrator's comes first."""
 
 
-def set_up(engines: Engines, ids: IdSource, settings: FirstRunSettings) -> Passwords:
+def set_up(
+    engines: Engines, ids: IdSource, settings: FirstRunSettings, scram_iterations: int
+) -> Passwords:
     """
     Make the first accounts when the database has no domain yet; blocks until done.
+
+    Args:
+        engines: The open database.
+        ids: Numbers for new rows.
+        settings: What to make.
+        scram_iterations: Rounds of the keys for SCRAM-SHA-256.
 
     Returns:
         The passwords that were made; nothing when the database was set up before.
@@ -37,15 +45,16 @@ def set_up(engines: Engines, ids: IdSource, settings: FirstRunSettings) -> Passw
         for name in (settings.administrator, *settings.users)
     ]
     accounts = [
-        NewAccount(
-            address=address,
-            hashed=hash_password(password.encode()),
-            role=Role.USER if number else Role.ADMIN,
-        )
+        _account(address, password, scram_iterations, Role.USER if number else Role.ADMIN)
         for number, (address, password) in enumerate(made)
     ]
     transact(engines, populate, ids, made[0][0].domain, accounts)
     return made
+
+
+def _account(address: Address, password: str, scram_iterations: int, role: Role) -> NewAccount:
+    stored = store_password(password.encode(), scram_iterations)
+    return NewAccount(address=address, hashed=stored.hashed, scram=stored.scram, role=role)
 
 
 def _address(name: str, domain: str) -> Address:
@@ -83,10 +92,10 @@ def _is_null(descriptor: int) -> bool:
 
 
 def _text(passwords: Passwords, port_of: Callable[[str], int | None]) -> str:
-    width = max(len(str(address)) for address, _ in passwords)
+    width = max(len(address.shown) for address, _ in passwords)
     lines = ["", "The first start made these accounts. Their passwords are shown only now:", ""]
     lines += [
-        f"    {address!s:{width}}  {password}{'' if number else '   (administrator)'}"
+        f"    {address.shown:{width}}  {password}{'' if number else '   (administrator)'}"
         for number, (address, password) in enumerate(passwords)
     ]
     lines += _try_it(passwords, port_of)

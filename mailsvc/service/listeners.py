@@ -54,6 +54,7 @@ class _Listener:
             port=self.number,
             running=self.port is not None,
             sessions=len(self.factory.sessions),
+            tls=self.settings.tls.value,
         )
 
 

@@ -150,17 +150,18 @@ class NoTerminal:
 def to_line(event: Mapping[str, Any]) -> str:
     """Write an event as one line of JSON: time, level, part, text and its named fields."""
     failure = event.get("log_failure")
-    told = {
+    line = {
         "time": datetime.fromtimestamp(event["log_time"], UTC).isoformat(timespec="milliseconds"),
         "level": event["log_level"].name,
         "part": event.get("log_namespace", ""),
         "text": _text(event),
     }
-    told |= {
+    fields = {
         key: value
         for key, value in event.items()
         if not key.startswith("log_") and key not in _NOT_FIELDS
     }
+    told = line | fields | line  # The line stands in front, whatever a field is called.
     if failure is not None:
         told["traceback"] = failure.getTraceback()
     return _ENCODER.encode(told) + "\n"

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+from twisted.application.internet import TimerService
 from twisted.application.service import MultiService
 from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
@@ -16,15 +17,21 @@ from zope.interface import Interface
 
 from mailsvc import __version__
 from mailsvc.admin.administration import Administration
-from mailsvc.auth.checkers import AccountChecker
+from mailsvc.auth.checkers import AccountChecker, ProofChecker
+from mailsvc.auth.enrolment import Enrolment
+from mailsvc.auth.guard import LoginGuard
 from mailsvc.auth.passwords import Passwords
 from mailsvc.auth.realm import Door, MailRealm
+from mailsvc.auth.sasl import Authenticator, KeyBook
 from mailsvc.background import Background
-from mailsvc.config.settings import Kind, Settings
+from mailsvc.config.settings import Kind, ListenerSettings, Settings, Tls
 from mailsvc.control.server import ControlService
+from mailsvc.delivery.binary import BinaryConversion
 from mailsvc.delivery.intake import Intake
-from mailsvc.model.account import Account, Scope
+from mailsvc.delivery.submission import SubmissionRules
+from mailsvc.model.account import Account, Scope, Verifier
 from mailsvc.model.ids import IdSource
+from mailsvc.policy.allowance import Limits
 from mailsvc.pop3.maildrop import MaildropDoor
 from mailsvc.pop3.protocol import Pop3Factory
 from mailsvc.service.chain import build_chain
@@ -32,6 +39,7 @@ from mailsvc.service.descriptors import allow_connections
 from mailsvc.service.first_run import set_up, show
 from mailsvc.service.listeners import Listeners, MailFactory
 from mailsvc.service.logs import LogFiles
+from mailsvc.service.self_signed import self_signed
 from mailsvc.service.state_folder import StateFolder
 from mailsvc.service.upkeep import Upkeep
 from mailsvc.smtp.avatar import Submission
@@ -39,12 +47,15 @@ from mailsvc.smtp.protocol import SmtpFactory
 from mailsvc.smtp.session import SmtpHouse
 from mailsvc.spool import SpoolRoom
 from mailsvc.store import nodes
+from mailsvc.store.accounts import set_scram_keys
 from mailsvc.store.database import Database
 from mailsvc.store.directory import Directory
 from mailsvc.store.engine import open_engines
 from mailsvc.store.maildrop import Maildrops, drop_leases
 from mailsvc.store.schema import prepare, transact
-from mailsvc.store.settings import read_settings
+from mailsvc.store.settings import read_settings, shared_secret
+from mailsvc.wire.certificates import Certificates
+from mailsvc.wire.entrance import Entrance
 
 
 class MailService(MultiService):
@@ -76,19 +87,33 @@ class MailService(MultiService):
         self._folder = StateFolder(settings.state, settings.database_url)
         self._logs = LogFiles(settings.log_folder, settings.log, reactor)
         self._database = Database(self._engines, settings.database, reactor, self._ids)
-        self._directory = Directory(self._database, reactor)
+        self._directory = Directory(self._database, reactor, settings.smtp.subaddress)
         self._passwords = Passwords(reactor, reactor, settings.login)
         self._room = SpoolRoom(settings.state, settings.spool)
-        chain = build_chain(settings.filters, reactor)
-        self._intake = Intake(self._database, chain, self._hostname)
+        self._intake = Intake(
+            self._database,
+            build_chain(settings.filters, reactor),
+            self._hostname,
+            SubmissionRules(self._directory, settings.smtp.submission_from),
+            BinaryConversion(self._room, reactor),
+        )
+        self._limits = Limits(settings.limits)
         self._upkeep = Upkeep(self._database, reactor, lambda: self._node, self._room.has_room)
         self._reactor = reactor
         self._pop3_work = Background()
-        self._portal = self._make_portal()
+        self._secret = secrets.token_bytes(32)
+        self._guard = LoginGuard(reactor.seconds, settings.login, settings.limits.exempt)
+        self._enrolment = Enrolment(
+            self._passwords, self._keep_scram, settings.login.scram_iterations
+        )
+        doors = self._make_doors()
+        self._portal = self._make_portal(doors)
+        self._authenticator = self._make_authenticator(doors)
+        self._certificates = Certificates(settings.tls.oldest_version)
         self._listeners = Listeners(
             reactor,
             settings.listeners,
-            {name: self._factory(one.kind) for name, one in settings.listeners.items()},
+            {name: self._factory(one) for name, one in settings.listeners.items()},
             settings.limits.stop_timeout,
         )
         administration = Administration(
@@ -101,10 +126,17 @@ class MailService(MultiService):
             version=__version__,
         )
         self._upkeep.setServiceParent(self)
+        self._watch_certificates()
         ControlService(administration, settings.control_socket, reactor).setServiceParent(self)
 
     def privilegedStartService(self) -> None:
-        """Open the ports; nothing is accepted before the reactor runs."""
+        """
+        Open the ports; nothing is accepted before the reactor runs.
+
+        Keys that only root may read are read here, too.
+        """
+        if self._settings.tls.certificates:
+            self._certificates.load(self._settings.tls.certificates)
         allow_connections(self._settings.limits.connections)
         self._listeners.open_all()
         super().privilegedStartService()
@@ -118,12 +150,15 @@ class MailService(MultiService):
         """
         settings, engines = self._settings, self._engines
         self._folder.open()
+        if not settings.tls.certificates:
+            self._certificates.load([self_signed(settings.state / "tls", self._hostname)])
         prepare(engines)
         number = transact(engines, nodes.join, self._hostname, self._node[1])
         self._node = (number, self._node[1])
         self._ids.join(number)
         if engines.sqlite:
             transact(engines, drop_leases)
+        self._secret = transact(engines, shared_secret)
         switches = transact(engines, read_settings)
         self._logs.start()
         self._database.start()
@@ -131,7 +166,9 @@ class MailService(MultiService):
         try:
             super().startService()
             # Last of all that may fail: passwords that were made must be shown.
-            passwords = set_up(engines, self._ids, settings.first_run)
+            passwords = set_up(
+                engines, self._ids, settings.first_run, settings.login.scram_iterations
+            )
         except BaseException:
             # Threads would keep the process from ending.
             self._close()
@@ -148,6 +185,7 @@ class MailService(MultiService):
     async def _stop(self) -> None:
         await self._listeners.close_all()
         await super().stopService()
+        await self._enrolment.background.drain()
         self._close()
 
     def _close(self) -> None:
@@ -172,27 +210,65 @@ class MailService(MultiService):
                 _ = Deferred.fromCoroutine(self._listeners.stop(service))
 
     def _port_of(self, kind: str) -> int | None:
-        ports = (one.port for one in self._listeners.listeners() if one.kind == kind)
-        return next(ports, None)
+        """Find the port for a first mail: one that greets in the clear."""
+        found = [one for one in self._listeners.listeners() if one.kind == kind]
+        return next((one.port for one in found if one.tls != Tls.IMPLICIT), None)
 
-    def _make_portal(self) -> Portal:
+    def _make_doors(self) -> dict[type[Interface], Door]:
         maildrop = MaildropDoor(
             Maildrops(self._database), self._reactor, self._pop3_work, self._settings.pop3.lease
         )
-        doors: dict[type[Interface], Door] = {
+        return {
             IMessageDelivery: Door(Scope.SMTP, self._receive_sender),
             IMailbox: Door(Scope.POP3, maildrop.receive),
         }
-        checker = AccountChecker(self._directory, self._passwords)
-        return Portal(MailRealm(self._directory, doors, self._upkeep.logged_in), (checker,))
+
+    def _make_portal(self, doors: dict[type[Interface], Door]) -> Portal:
+        checker = AccountChecker(
+            self._directory, self._passwords, self._guard, self._enrolment.learn
+        )
+        realm = MailRealm(self._directory, doors, self._upkeep.logged_in)
+        return Portal(realm, (checker, ProofChecker()))
+
+    def _make_authenticator(self, doors: dict[type[Interface], Door]) -> Authenticator:
+        iterations = self._settings.login.scram_iterations
+        book = KeyBook(self._directory, self._guard, iterations, lambda: self._secret)
+        scopes = {interface: door.scope for interface, door in doors.items()}
+        return Authenticator(self._portal, book, scopes)
+
+    async def _keep_scram(self, verifier: Verifier, scram: str) -> None:
+        """Add SCRAM keys to an old credential."""
+        await self._database.write(set_scram_keys, verifier, scram)
+        self._directory.forget()
 
     async def _receive_sender(self, account: Account) -> tuple[Submission, Callable[[], None]]:
         return Submission(account, self._directory, self._intake, self._room), lambda: None
 
-    def _factory(self, kind: Kind) -> MailFactory:
-        settings = self._settings
+    def _watch_certificates(self) -> None:
+        looking = TimerService(self._settings.tls.look_every, self._certificates.look)
+        looking.clock = self._reactor
+        looking.setServiceParent(self)
+
+    def _entrance(self, listener: ListenerSettings) -> Entrance:
+        return Entrance(
+            tls=listener.tls,
+            certificates=self._certificates,
+            proxies=listener.proxies,
+            handshake_timeout=self._settings.tls.handshake_timeout,
+        )
+
+    def _factory(self, listener: ListenerSettings) -> MailFactory:
+        settings, kind, entrance = self._settings, listener.kind, self._entrance(listener)
         if kind is Kind.POP3:
-            return Pop3Factory(self._portal, settings, self._reactor, self._pop3_work, self._admit)
+            return Pop3Factory(
+                self._portal,
+                settings,
+                self._reactor,
+                self._pop3_work,
+                self._admit,
+                self._limits,
+                entrance,
+            )
         house = SmtpHouse(
             kind=kind,
             hostname=self._hostname,
@@ -201,9 +277,11 @@ class MailService(MultiService):
             directory=self._directory,
             intake=self._intake,
             portal=self._portal,
+            authenticator=self._authenticator,
             has_room=self._room.has_room,
+            limits=self._limits,
         )
-        return SmtpFactory(house, self._room, self._reactor, self._admit)
+        return SmtpFactory(house, self._room, self._reactor, self._admit, entrance)
 
     def _admit(self) -> bool:
         """Whether one more connection may stay; it is counted already."""

@@ -41,14 +41,10 @@ class Submission:
     intake: IIntake
     room: SpoolRoom
 
-    def validateFrom(self, helo: Helo, origin: smtp.Address) -> smtp.Address:
-        """Allow the user's own address and the null path; else ``SMTPBadSender``."""
+    def validateFrom(self, helo: Helo, origin: smtp.Address) -> "Deferred[smtp.Address]":
+        """Allow the user's own addresses and the null path; fails with ``SMTPBadSender``."""
         del helo
-        try:
-            check_sender(self.account, _parse(origin) if origin.local else None)
-        except (MailError, BadAddress) as error:
-            raise smtp.SMTPBadSender(origin, resp=str(error)) from None
-        return origin
+        return Deferred.fromCoroutine(self._validate_from(origin))
 
     def validateTo(self, user: smtp.User) -> "Deferred[Callable[[], smtp.IMessage]]":
         """Find the recipient; fails with ``SMTPBadRcpt``."""
@@ -60,6 +56,14 @@ class Submission:
         """Give nothing: the intake writes the field, once for each message."""
         del helo, origin, recipients
         return b""
+
+    async def _validate_from(self, origin: smtp.Address) -> smtp.Address:
+        try:
+            if origin.local:
+                check_sender(self.account, await self.directory.find(_parse(origin)))
+        except (MailError, BadAddress) as error:
+            raise smtp.SMTPBadSender(origin, resp=str(error)) from None
+        return origin
 
     async def _validate_to(self, user: smtp.User) -> Callable[[], smtp.IMessage]:
         try:

@@ -5,17 +5,23 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
-from mailsvc.errors import BadMailbox
+from mailsvc.errors import BadMailbox, MailError
 from mailsvc.model.address import Address, BadAddress, parse_address, parse_domain
+from mailsvc.model.status import Status
 
 _PATH = re.compile(r'<((?:[^<>"\\]|"(?:[^"\\]|\\.)*")*)>')
 _SOURCE_ROUTE = re.compile(r"\A@[A-Za-z0-9.\-\[\]:]+(?:,@[A-Za-z0-9.\-\[\]:]+)*:")
-_PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~]+))?")
+_PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~\x80-\U0010ffff]+))?")
+_LONGEST_REMEMBERED = 256
+"""Octets of an argument that is remembered: real ones are short, an attacker's are not."""
 _HELO_NAME = re.compile(r"[A-Za-z0-9._-]{1,255}")
 
 
-class BadSyntax(ValueError):
-    """The command is not written as it should be."""
+class BadSyntax(MailError):
+    """The command is not written as it should be; RFC 3463 section 3.6."""
+
+    status = Status(5, 5, 4)
+    text = "That is not how this command is written"
 
 
 class PathArgument(NamedTuple):
@@ -37,7 +43,6 @@ def split_command(line: bytes) -> tuple[bytes, bytes]:
     return verb.upper(), argument
 
 
-@lru_cache(maxsize=4096)
 def parse_path_argument(argument: bytes, keyword: str) -> PathArgument:
     """
     Read ``FROM:<path> parameters`` or ``TO:<path> parameters``; RFC 5321 section 4.1.2.
@@ -48,9 +53,18 @@ def parse_path_argument(argument: bytes, keyword: str) -> PathArgument:
         keyword: ``FROM:`` or ``TO:``.
 
     Raises:
-        BadSyntax: It is not written so, or a parameter stands there twice.
+        BadSyntax: It is not written so, a parameter stands there twice, or it is not UTF-8.
     """
-    text = argument.decode("utf-8", "surrogateescape")
+    if len(argument) > _LONGEST_REMEMBERED:
+        return _parse_path_argument(argument, keyword)
+    return _remembered_path_argument(argument, keyword)
+
+
+def _parse_path_argument(argument: bytes, keyword: str) -> PathArgument:
+    try:
+        text = argument.decode()
+    except UnicodeDecodeError:
+        raise BadSyntax from None
     if text[: len(keyword)].upper() != keyword:
         raise BadSyntax
     path = _PATH.match(text := text[len(keyword) :].lstrip(" "))
@@ -67,34 +81,41 @@ def parse_path_argument(argument: bytes, keyword: str) -> PathArgument:
     return PathArgument(_SOURCE_ROUTE.sub("", path.group(1), count=1), parameters)
 
 
-def parse_reverse_path(path: str) -> Address | None:
+_remembered_path_argument = lru_cache(maxsize=4096)(_parse_path_argument)
+
+
+def parse_reverse_path(path: str, *, utf8: bool = False) -> Address | None:
     """
     Read the path of MAIL; the empty one is the null path.
+
+    Args:
+        utf8: Allow the characters of RFC 6531 section 3.3.
 
     Raises:
         BadMailbox: It is no address; the text says why.
     """
-    return None if not path else _parse_mailbox(path)
+    return None if not path else _parse_mailbox(path, utf8=utf8)
 
 
-def parse_forward_path(path: str, home: str | None) -> Address:
+def parse_forward_path(path: str, home: str | None, *, utf8: bool = False) -> Address:
     """
     Read the path of RCPT.
 
     Args:
         home: Whose postmaster ``<Postmaster>`` is; RFC 5321 section 4.1.1.3.
+        utf8: Allow the characters of RFC 6531 section 3.3.
 
     Raises:
         BadMailbox: It is no address; the text says why.
     """
     if home is not None and path.lower() == "postmaster":
         return Address(path, home)
-    return _parse_mailbox(path)
+    return _parse_mailbox(path, utf8=utf8)
 
 
-def _parse_mailbox(path: str) -> Address:
+def _parse_mailbox(path: str, *, utf8: bool) -> Address:
     try:
-        return parse_address(path)
+        return parse_address(path, utf8=utf8)
     except BadAddress as error:
         raise BadMailbox(f"That is not a mail address: {error}") from None
 

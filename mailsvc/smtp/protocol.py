@@ -3,18 +3,22 @@
 from collections.abc import Callable
 from typing import cast
 
-from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.interfaces import IAddress, IHandshakeListener, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.mail import smtp
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from mailsvc.background import Background
+from mailsvc.config.settings import Kind
 from mailsvc.config.units import KIB
+from mailsvc.model.envelope import Client
+from mailsvc.policy.crowd import Leave, nothing
 from mailsvc.smtp import replies
-from mailsvc.smtp.content import Arrival
-from mailsvc.smtp.replies import After, Reply
+from mailsvc.smtp.content import ChunkedArrival, DottedArrival
+from mailsvc.smtp.replies import After, Chunk, Reply
 from mailsvc.smtp.session import Session, SmtpHouse
 from mailsvc.smtp.table import answer, answer_bad
 from mailsvc.spool import SpoolRoom
@@ -25,9 +29,9 @@ from mailsvc.wire.dialogue import (
     Stopping,
     TcpTransport,
     TimedOut,
-    client_of,
     set_no_delay,
 )
+from mailsvc.wire.entrance import OPEN, Entrance, enter, switch_to_tls
 
 _GROUP = 64 * KIB
 """Octets of replies that wait for a client that sends and does not read."""
@@ -35,6 +39,7 @@ _IN_A_ROW = 100
 """Commands of one client before the others get their turn."""
 
 
+@implementer(IHandshakeListener)
 class SmtpProtocol(smtp.ESMTP):
     """
     One connection.
@@ -44,10 +49,11 @@ class SmtpProtocol(smtp.ESMTP):
     """
 
     factory: "SmtpFactory"
+    _session: Session
     _log = Logger()
 
     def connectionMade(self) -> None:
-        """Greet the client and start the conversation."""
+        """Start the conversation."""
         factory, transport = self.factory, cast("TcpTransport", self.transport)
         self._dialogue = Dialogue(
             transport,
@@ -57,32 +63,62 @@ class SmtpProtocol(smtp.ESMTP):
         )
         factory.sessions.add(self)
         set_no_delay(transport)
-        self._session = Session(factory.house, client_of(transport.getPeer()), secure=False)
-        self._dialogue.longest_line = self._session.longest_line
+        self._leave: Leave = nothing
+        self._in_transaction = False
         factory.background.start(self._converse(), "SMTP conversation")
 
     def dataReceived(self, data: bytes) -> None:
         """Pass the octets on."""
         self._dialogue.received(data)
 
+    def handshakeCompleted(self) -> None:
+        """Pass it on; TWISTED: IHandshakeListener."""
+        self._dialogue.handshaken()
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Pass it on; what is under way goes on to its end."""
-        del reason
         self.factory.sessions.discard(self)
-        self._dialogue.lost()
+        self._dialogue.lost(reason)
 
     def interrupt(self) -> None:
         """Say 421 as soon as nothing is under way."""
         self._dialogue.interrupt()
 
     async def _converse(self) -> None:
+        """Let the client in, and talk."""
+        factory, dialogue = self.factory, self._dialogue
+        transport = cast("TcpTransport", self.transport)
+        try:
+            client = await enter(dialogue, transport, factory.entrance, self._admit)
+            starttls = factory.entrance.offers_tls
+            self._session = Session(factory.house, client, dialogue.channel, starttls=starttls)
+            dialogue.longest_line = self._session.longest_line
+            await self._talk()
+        except HungUp:
+            pass
+        finally:
+            self._leave()
+            dialogue.close()
+
+    def _admit(self, client: Client) -> bytes:
+        """Count the connection; give the last words for one too many."""
+        house = self.factory.house
+        if not self.factory.admit():
+            return replies.TOO_MANY_CONNECTIONS.wire
+        # What comes by LMTP was accepted by a server of ours.
+        leave = nothing if house.kind is Kind.LMTP else house.limits.enter(client.ip)
+        if leave is None:
+            self._log.info("refused {client}: too many connections", client=client.ip)
+            return replies.TOO_MANY_OF_CLIENT.wire
+        self._leave = leave
+        return b""
+
+    async def _talk(self) -> None:
         """Hold the conversation from greeting to good-bye."""
         session, dialogue = self._session, self._dialogue
         try:
-            if not self.factory.admit():
-                self._say(replies.TOO_MANY_CONNECTIONS)
+            if not await self._welcome():
                 return
-            self._say(session.greeting())
             commands = 0
             while await self._turn():
                 commands += 1
@@ -91,32 +127,73 @@ class SmtpProtocol(smtp.ESMTP):
         except HungUp:
             pass
         except TimedOut:
-            self._say(replies.TIMED_OUT)
+            late = dialogue.is_transaction_over
+            self._say(replies.TRANSACTION_TOO_LONG if late else replies.TIMED_OUT)
         except Stopping:
             self._say(replies.STOPPING)
         finally:
             session.leave()
             dialogue.close()
 
+    async def _welcome(self) -> bool:
+        """Greet the client; False: it was sent away."""
+        session, ip = self._session, self._session.client.ip
+        if not (session.exempt or await self._wait_in_silence()):
+            self._log.info("refused {client}: it talked before the greeting", client=ip)
+            return self._say(replies.TALKED_TOO_EARLY)
+        return self._say(session.greeting())
+
+    async def _wait_in_silence(self) -> bool:
+        """Let a program that does not wait for its turn show itself; RFC 5321 section 4.3.1."""
+        house = self.factory.house
+        delay = house.settings.greeting_delay
+        if house.kind is not Kind.SMTP or self._session.secure or not delay:
+            return True
+        return await self._dialogue.hush(delay)
+
     async def _turn(self) -> bool:
         """Take one command and answer it; False: the conversation is over."""
         session, dialogue = self._session, self._dialogue
         patience = self.factory.house.settings.command_timeout
+        if session.has_sender is not self._in_transaction:
+            self._time_transaction()
         if dialogue.unsent >= _GROUP:
             await dialogue.send(b"", patience)
         try:
             line = await dialogue.line(patience)
         except BadLine as bad:
-            return self._say(answer_bad(session, bad))
-        reply = await answer(session, line)
-        self._say(reply)
+            return await self._answer(answer_bad(session, bad))
+        said = await answer(session, line)
+        reply = await self._take_chunk(said) if isinstance(said, Chunk) else said
         if reply.after is After.CONTENT:
-            reply = await self._take_content()
             self._say(reply)
-        return reply.after is not After.CLOSE
+            reply = await self._take_content()
+        if reply.after is After.TLS:
+            return await self._begin_tls(reply)
+        return await self._answer(reply)
+
+    async def _begin_tls(self, reply: Reply) -> bool:
+        """
+        Switch to TLS and start anew.
+
+        What stands behind STARTTLS may be somebody else's, and would be taken for something
+        that came over TLS: CVE-2011-0411.
+        """
+        session, dialogue = self._session, self._dialogue
+        if dialogue.pending:
+            return self._say(replies.NOTHING_BEHIND)
+        self._say(reply)
+        session.begin_again(await switch_to_tls(dialogue, session.client, self.factory.entrance))
+        return True
+
+    def _time_transaction(self) -> None:
+        """Start the clock behind MAIL, and stop it behind the end of the message."""
+        self._in_transaction = self._session.has_sender
+        longest = self.factory.house.settings.transaction_timeout
+        self._dialogue.limit_transaction(longest if self._in_transaction else None)
 
     async def _take_content(self) -> Reply:
-        arrival = Arrival(self._session, self.factory.room)
+        arrival = DottedArrival(self._session, self.factory.room)
         try:
             while not arrival.done:
                 patience = self.factory.house.settings.content_timeout
@@ -126,6 +203,29 @@ class SmtpProtocol(smtp.ESMTP):
             raise
         self._dialogue.give_back(arrival.rest)
         return await arrival.finish()
+
+    async def _take_chunk(self, chunk: Chunk) -> Reply:
+        """Read the octets of one BDAT, whatever becomes of them, then answer."""
+        session = self._session
+        if chunk.refusal is None and session.arrival is None:
+            session.arrival = ChunkedArrival(session, self.factory.room)
+        arrival = session.arrival if chunk.refusal is None else None
+        left = chunk.octets
+        while left:
+            octets = await self._dialogue.octets(self.factory.house.settings.content_timeout)
+            if len(octets) > left:
+                self._dialogue.give_back(octets[left:])
+                octets = octets[:left]
+            left -= len(octets)
+            if arrival is not None:
+                arrival.feed(octets)
+        return await session.answer_chunk(chunk)
+
+    async def _answer(self, reply: Reply) -> bool:
+        """Write a reply, a refusal perhaps later; False: it was the last one."""
+        if reply.refuses and self._session.holds_back(reply):
+            await self._dialogue.rest(self.factory.house.settings.tarpit)
+        return self._say(reply)
 
     def _say(self, reply: Reply) -> bool:
         """Write a reply; False: it was the last one."""
@@ -142,6 +242,7 @@ class SmtpFactory(smtp.SMTPFactory):
         room: Where messages are spooled.
         clock: For time-outs.
         admit: Asked for each new connection; False: there are too many.
+        entrance: What comes before the greeting.
     """
 
     protocol = SmtpProtocol
@@ -153,8 +254,10 @@ class SmtpFactory(smtp.SMTPFactory):
         room: SpoolRoom,
         clock: IReactorTime,
         admit: Callable[[], bool] = lambda: True,
+        entrance: Entrance = OPEN,
     ) -> None:
         super().__init__(house.portal)
+        self.entrance = entrance
         self.house = house
         self.room = room
         self.clock = clock

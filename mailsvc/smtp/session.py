@@ -1,28 +1,51 @@
 """The state of one SMTP connection; knows no socket."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Protocol
 
 from twisted.cred.portal import Portal
+from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
-from mailsvc.config.settings import Kind, LineEnds, LoginSettings, SmtpSettings
-from mailsvc.errors import MailError, StorageFull
-from mailsvc.interfaces import IContent, IDirectory, IIntake
+from mailsvc.config.settings import Kind, LimitSettings, LineEnds, LoginSettings, SmtpSettings
+from mailsvc.errors import MailError, StorageFailed, StorageFull, TooBusy
+from mailsvc.interfaces import IAuthenticator, IContent, IDirectory, IIntake
 from mailsvc.model.account import Account
 from mailsvc.model.address import Address
-from mailsvc.model.envelope import Body, Client, Envelope, Recipient
+from mailsvc.model.channel import PLAIN_TEXT, Channel
+from mailsvc.model.envelope import Client, Envelope, Recipient
+from mailsvc.model.ids import FolderId
 from mailsvc.model.status import Status
+from mailsvc.policy.allowance import Limits
 from mailsvc.policy.relay import may_log_in
 from mailsvc.smtp import replies
-from mailsvc.smtp.replies import Reply
+from mailsvc.smtp.parameters import NO_MAIL_PARAMETERS, MailParameters
+from mailsvc.smtp.replies import Chunk, Reply
 
 LONGEST_COMMAND = 2048
 """Octets with CRLF: 512 of RFC 5321 section 4.5.3.1.4 and room for extensions."""
 STORED = Status(2, 0, 0)
 LONGEST_AUTH = 12_288
 """Octets with CRLF; RFC 4954 section 4."""
+_PATIENT_UNTIL = 2
+"""Errors that are answered at once: anybody may mistype."""
+
+
+class OpenArrival(Protocol):
+    """A message that comes by BDAT, as its session sees it."""
+
+    trouble: Reply | None
+
+    def feed(self, octets: bytes) -> None:
+        """Take the next octets."""
+
+    async def finish(self) -> Reply:
+        """Hand the message over and answer for it."""
+
+    def close(self) -> None:
+        """Give memory and disk back."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +60,10 @@ class SmtpHouse:
         login: Rules for logins.
         directory: Finds recipients.
         intake: Takes messages.
-        portal: Takes logins.
+        portal: Where users come in; for Twisted's own protocols.
+        authenticator: Takes logins.
         has_room: Whether the disk has room for so many octets more.
+        limits: What one client and one login may do; the same for all listeners.
     """
 
     kind: Kind
@@ -48,7 +73,9 @@ class SmtpHouse:
     directory: IDirectory
     intake: IIntake
     portal: Portal
+    authenticator: IAuthenticator
     has_room: Callable[[int], bool]
+    limits: Limits = field(default_factory=lambda: Limits(LimitSettings()))
 
     @property
     def repairs(self) -> bool:
@@ -65,52 +92,109 @@ class Session:
     Args:
         house: What it shares with the others.
         client: Who it is.
-        secure: Whether the connection has TLS.
+        channel: What it talks over.
+        starttls: Whether it may switch to TLS.
     """
 
     __slots__ = (
+        "accepted",
+        "arrival",
         "awaiting",
-        "body",
+        "channel",
         "client",
         "errors",
+        "exempt",
         "failed_logins",
         "has_sender",
         "helo",
         "house",
         "login",
         "logout",
+        "mail_parameters",
         "messages",
+        "parameters",
         "protocol",
+        "rcpt_parameters",
         "recipients",
-        "secure",
         "sender",
+        "starttls",
     )
     _log = Logger()
 
-    def __init__(self, house: SmtpHouse, client: Client, *, secure: bool) -> None:
+    def __init__(
+        self,
+        house: SmtpHouse,
+        client: Client,
+        channel: Channel = PLAIN_TEXT,
+        *,
+        starttls: bool = False,
+    ) -> None:
         self.house = house
         self.client = client
-        self.secure = secure
+        self.channel = channel
+        """What the client talks over: TLS or not, and what binds a login to it."""
+        self.starttls = starttls
+        """Whether the listener offers STARTTLS."""
         self.helo = ""
         """The argument of HELO or EHLO; empty: it was not said."""
         self.protocol = "SMTP"
-        """SMTP or ESMTP."""
+        """SMTP, ESMTP or LMTP."""
+        self.mail_parameters: frozenset[str] = frozenset()
+        """What EHLO has announced for MAIL."""
+        self.rcpt_parameters: frozenset[str] = frozenset()
+        """What EHLO has announced for RCPT."""
         self.login: Account | None = None
         self.logout: Callable[[], None] | None = None
         self.awaiting: Callable[[Session, bytes], Awaitable[Reply]] | None = None
         """Takes the next line, which is no command but the answer to a challenge."""
+        self.exempt = house.kind is Kind.LMTP or house.limits.exempts(client.ip)
+        """Whether the client is spared the limits of clients."""
         self.errors = 0
         self.failed_logins = 0
         self.messages = 0
         """Messages that were accepted."""
+        self.arrival: OpenArrival | None = None
+        """The message whose BDAT LAST is still to come."""
+        self.forget_envelope()
+
+    @property
+    def secure(self) -> bool:
+        """Whether the connection has TLS."""
+        return self.channel.secure
+
+    def begin_again(self, channel: Channel) -> None:
+        """Forget what was said before TLS: anybody may have said it; RFC 3207 section 4.2."""
+        self.leave()
+        self.channel = channel
+        self.helo = ""
+        self.protocol = "SMTP"
+        self.mail_parameters = self.rcpt_parameters = frozenset()
+        self.login = None
+        self.awaiting = None
         self.forget_envelope()
 
     def forget_envelope(self) -> None:
         """Start a new transaction; RFC 5321 section 4.1.1.5."""
         self.has_sender = False
         self.sender: Address | None = None
-        self.body = Body.SEVENBIT
+        self.parameters = NO_MAIL_PARAMETERS
         self.recipients: dict[Address, Recipient] = {}
+        self.accepted: list[Address] = []
+        """The address of each RCPT that got a 250, in order."""
+        if self.arrival is not None:
+            self.arrival.close()
+            self.arrival = None
+
+    def begin(self, sender: Address | None, parameters: MailParameters) -> None:
+        """Open a transaction: MAIL was accepted."""
+        self.sender = sender
+        self.parameters = parameters
+        self.has_sender = True
+
+    def add(self, recipient: Recipient) -> None:
+        """Add a recipient to the transaction: RCPT was accepted."""
+        self.recipients[recipient.address] = recipient
+        self.accepted.append(recipient.address)
 
     @property
     def may_log_in(self) -> bool:
@@ -126,22 +210,117 @@ class Session:
 
     def greeting(self) -> Reply:
         """Say who we are; RFC 5321 section 4.3.1."""
-        return Reply(220, None, (f"{self.house.hostname} ESMTP mailsvc",))
+        speaks = "LMTP" if self.house.kind is Kind.LMTP else "ESMTP"
+        return Reply(220, None, (f"{self.house.hostname} {speaks} mailsvc",))
+
+    def admit_message(self) -> None:
+        """
+        Count a message at MAIL, when nothing else speaks against it.
+
+        Raises:
+            TooMuchMail: The client or the login must slow down.
+        """
+        if self.login is not None or not self.exempt:
+            self.house.limits.take_message(self._counted_ip, self.login)
+
+    def admit_recipient(self) -> None:
+        """
+        Count a recipient at RCPT; as ``admit_message``.
+
+        Raises:
+            TooManyRecipients: This one must wait; those before it are accepted.
+        """
+        if self.login is not None or not self.exempt:
+            self.house.limits.take_recipient(self._counted_ip, self.login)
+
+    @property
+    def _counted_ip(self) -> str | None:
+        """Whom mail from other servers counts against; users are counted by their login."""
+        return self.client.ip if self.house.kind is Kind.SMTP and not self.exempt else None
 
     async def finish(self, content: IContent) -> Reply:
         """
         Hand the complete message over; the one call down.
 
         Returns:
-            250 after the commit. The envelope is forgotten in any case.
+            250 after the commit; with LMTP a reply for each recipient.
         """
         envelope = self._envelope()
-        self.forget_envelope()
+        if self._is_too_late(envelope):
+            return self.answer_all(replies.TOO_LATE)
         if not self.house.has_room(content.octets):
             raise StorageFull
+        if self.house.kind is Kind.LMTP:
+            return await self._finish_each(envelope, content)
+        return await self._accept(envelope, content)
+
+    async def _accept(self, envelope: Envelope, content: IContent) -> Reply:
         receipt = await self.house.intake.accept(envelope, content)
         self.messages += 1
         return Reply(250, STORED, (f"OK, stored as {receipt.queue_id}",))
+
+    async def _finish_each(self, envelope: Envelope, content: IContent) -> Reply:
+        """Answer for each recipient; a full mailbox keeps nobody else's mail out."""
+        try:
+            together = await self._accept(envelope, content)
+        except (StorageFailed, StorageFull, TooBusy):
+            # It is no single recipient's trouble; and after a commit that broke off, a second
+            # try could be a second copy.
+            raise
+        except MailError as error:
+            if len(envelope.recipients) == 1:
+                raise
+            self._log.info("one by one, for not together: {error}", error=str(error))
+        else:
+            return self.answer_all(together)
+        answers: dict[Address, Reply] = {}
+        stored: dict[FolderId, Reply] = {}
+        for recipient in envelope.recipients:
+            inbox = recipient.account.inbox
+            # Two addresses of one mailbox get one copy.
+            answer = stored.get(inbox) or await self._finish_alone(envelope, recipient, content)
+            if not answer.refuses:
+                stored[inbox] = answer
+            answers[recipient.address] = answer
+        return replies.for_each([answers[address] for address in self.accepted])
+
+    async def _finish_alone(
+        self, envelope: Envelope, recipient: Recipient, content: IContent
+    ) -> Reply:
+        """Answer for one recipient; one's trouble is not another's."""
+        try:
+            return await self._accept(envelope._replace(recipients=(recipient,)), content)
+        except CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - told to the client and logged by explain
+            return self.explain(error, "a message")
+
+    def answer_all(self, reply: Reply) -> Reply:
+        """Give the one answer to a message; with LMTP as often as it has recipients."""
+        if self.house.kind is not Kind.LMTP or not self.accepted:
+            return reply
+        return replies.for_each([reply] * len(self.accepted))
+
+    @staticmethod
+    def _is_too_late(envelope: Envelope) -> bool:
+        """Whether the sender wants it back by now; RFC 2852 section 4.1."""
+        deadline = envelope.deliver_by
+        return deadline is not None and deadline.returns and deadline.until < envelope.received
+
+    async def answer_chunk(self, chunk: Chunk) -> Reply:
+        """Answer a BDAT whose octets have all been read; RFC 3030 section 2."""
+        arrival = self.arrival
+        if chunk.refusal is not None or arrival is None:
+            return self.judge(chunk.refusal or replies.MAIL_FIRST)
+        if chunk.last:
+            return await arrival.finish()
+        if arrival.trouble is not None:
+            # The rest of the message is refused as well. One reply, with LMTP, too: there is
+            # one for each recipient behind LAST only; RFC 2033 section 4.3.
+            refusal = self.judge(arrival.trouble)
+            self.forget_envelope()
+            return refusal
+        return Reply(250, STORED, (f"{chunk.octets} octets received",))
 
     def judge(self, reply: Reply) -> Reply:
         """
@@ -150,11 +329,20 @@ class Session:
         A recipient above the limit is no error: the client sends to those that were accepted,
         and the rest later; RFC 5321 section 4.5.3.1.10.
         """
-        if reply.refuses and reply is not replies.TOO_MANY_RECIPIENTS:
+        if reply.refuses and not replies.is_one_recipient_too_many(reply):
             self.errors += 1
             if self.errors >= self.house.settings.most_errors:
-                return replies.TOO_MANY_ERRORS
+                return replies.too_many_errors(reply)
         return reply
+
+    def holds_back(self, reply: Reply) -> bool:
+        """Whether a refusal, which is counted already, must wait in the tarpit."""
+        return (
+            self.errors > _PATIENT_UNTIL
+            and not self.exempt
+            and self.house.settings.tarpit > 0
+            and not replies.is_one_recipient_too_many(reply)
+        )
 
     def explain(self, error: Exception, doing: str) -> Reply:
         """Turn what went wrong into a reply; what is no ``MailError`` is our fault: 451."""
@@ -177,18 +365,35 @@ class Session:
         if self.logout is not None:
             self.logout()
             self.logout = None
+        self.forget_envelope()
+
+    @property
+    def _with(self) -> str:
+        """The ``with`` keyword of Received; RFC 3848, RFC 6531 section 4.3."""
+        utf8 = "UTF8" if self.parameters.utf8 else ""
+        secure, login = self.secure, self.login is not None
+        if self.protocol == "LMTP":
+            base = "LMTP"
+        elif utf8 or not (secure or login or self.protocol == "ESMTP"):
+            base = "SMTP"
+        else:
+            base = "ESMTP"
+        return f"{utf8}{base}{'S' if secure else ''}{'A' if login else ''}"
 
     def _envelope(self) -> Envelope:
         return Envelope(
             client=self.client,
             helo=self.helo,
-            # RFC 3848.
-            protocol=("ESMTP" if self.secure or self.login is not None else self.protocol)
-            + ("S" if self.secure else "")
-            + ("A" if self.login is not None else ""),
+            protocol=self._with,
             login=self.login,
             sender=self.sender,
             recipients=tuple(self.recipients.values()),
-            body=self.body,
+            body=self.parameters.body,
             received=datetime.now(UTC),
+            cipher=self.channel.cipher,
+            utf8=self.parameters.utf8,
+            returns=self.parameters.returns,
+            identifier=self.parameters.identifier,
+            require_tls=self.parameters.require_tls,
+            deliver_by=self.parameters.deliver_by,
         )

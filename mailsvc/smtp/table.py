@@ -1,7 +1,7 @@
 """The verb table: what each verb needs before its function is asked."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from twisted.internet.defer import CancelledError
@@ -9,14 +9,16 @@ from twisted.internet.defer import CancelledError
 from mailsvc.config.settings import Kind
 from mailsvc.smtp import replies
 from mailsvc.smtp.grammar import split_command
-from mailsvc.smtp.replies import Reply
+from mailsvc.smtp.replies import Chunk, Reply
 from mailsvc.smtp.session import Session
 from mailsvc.smtp.verbs import courtesy
 from mailsvc.smtp.verbs.auth import auth
+from mailsvc.smtp.verbs.bdat import bdat
 from mailsvc.smtp.verbs.data import data
 from mailsvc.smtp.verbs.hello import ehlo, helo
 from mailsvc.smtp.verbs.mail import mail
 from mailsvc.smtp.verbs.rcpt import rcpt
+from mailsvc.smtp.verbs.starttls import starttls
 from mailsvc.wire.dialogue import BadLine, LineTooLong
 
 
@@ -48,21 +50,28 @@ class Verb:
         stage: How far the session must be.
         argument: Whether it has one.
         kinds: The listeners that offer it.
+        octets_follow: Octets of a message stand behind it, also when it is refused.
     """
 
-    answer: Callable[[Session, bytes], Awaitable[Reply]]
+    answer: Callable[[Session, bytes], Awaitable[Reply | Chunk]]
     stage: Stage
     argument: Argument
-    kinds: frozenset[Kind] = frozenset({Kind.SMTP, Kind.SUBMISSION})
+    kinds: frozenset[Kind] = frozenset({Kind.SMTP, Kind.SUBMISSION, Kind.LMTP})
+    octets_follow: bool = False
 
+
+_SMTP = frozenset({Kind.SMTP, Kind.SUBMISSION})
 
 VERBS = {
-    b"EHLO": Verb(ehlo, Stage.ANY, Argument.REQUIRED),
-    b"HELO": Verb(helo, Stage.ANY, Argument.REQUIRED),
+    b"EHLO": Verb(ehlo, Stage.ANY, Argument.REQUIRED, _SMTP),
+    b"HELO": Verb(helo, Stage.ANY, Argument.REQUIRED, _SMTP),
+    b"LHLO": Verb(ehlo, Stage.ANY, Argument.REQUIRED, frozenset({Kind.LMTP})),
+    b"STARTTLS": Verb(starttls, Stage.GREETED, Argument.NONE),
     b"AUTH": Verb(auth, Stage.NO_TRANSACTION, Argument.REQUIRED, frozenset({Kind.SUBMISSION})),
     b"MAIL": Verb(mail, Stage.NO_TRANSACTION, Argument.REQUIRED),
     b"RCPT": Verb(rcpt, Stage.SENDER, Argument.REQUIRED),
     b"DATA": Verb(data, Stage.RECIPIENT, Argument.NONE),
+    b"BDAT": Verb(bdat, Stage.RECIPIENT, Argument.REQUIRED, octets_follow=True),
     b"RSET": Verb(courtesy.rset, Stage.ANY, Argument.NONE),
     b"NOOP": Verb(courtesy.noop, Stage.ANY, Argument.OPTIONAL),
     b"VRFY": Verb(courtesy.vrfy, Stage.ANY, Argument.REQUIRED),
@@ -72,7 +81,7 @@ VERBS = {
 }
 
 
-async def answer(session: Session, line: bytes) -> Reply:
+async def answer(session: Session, line: bytes) -> Reply | Chunk:
     """Answer one line, whatever is in it; never raises."""
     awaiting, session.awaiting = session.awaiting, None
     try:
@@ -83,7 +92,12 @@ async def answer(session: Session, line: bytes) -> Reply:
         if row is None:
             return session.judge(replies.UNKNOWN)
         refusal = _refusal(session, row, argument, verb)
-        return session.judge(refusal or await row.answer(session, argument))
+        if refusal is not None and not row.octets_follow:
+            return session.judge(refusal)
+        said = await row.answer(session, argument)
+        if isinstance(said, Chunk):
+            return said if refusal is None else replace(said, refusal=refusal)
+        return session.judge(said)
     except CancelledError:
         raise
     except Exception as error:  # noqa: BLE001 - told to the client and logged by explain
@@ -92,9 +106,14 @@ async def answer(session: Session, line: bytes) -> Reply:
 
 def answer_bad(session: Session, bad: BadLine) -> Reply:
     """Answer what cannot be a command; a login that waited for its next line is over."""
-    session.awaiting = None
-    too_long = isinstance(bad, LineTooLong)
-    return session.judge(replies.LINE_TOO_LONG if too_long else replies.BARE_LINE_FEED)
+    awaiting, session.awaiting = session.awaiting, None
+    if bad.start.upper().startswith(b"BDAT"):
+        # Octets of a message follow, nobody knows how many: none of them may become a command.
+        return session.judge(replies.BAD_CHUNK)
+    if not isinstance(bad, LineTooLong):
+        return session.judge(replies.BARE_LINE_FEED)
+    too_long = replies.LINE_TOO_LONG if awaiting is None else replies.AUTH_LINE_TOO_LONG
+    return session.judge(too_long)
 
 
 def _refusal(session: Session, row: Verb, argument: bytes, verb: bytes) -> Reply | None:
@@ -104,7 +123,7 @@ def _refusal(session: Session, row: Verb, argument: bytes, verb: bytes) -> Reply
     if argument and row.argument is Argument.NONE:
         return replies.NO_ARGUMENT
     if not argument and row.argument is Argument.REQUIRED:
-        return replies.BAD_HELO if verb in {b"EHLO", b"HELO"} else replies.BAD_ARGUMENT
+        return replies.BAD_HELO if verb in {b"EHLO", b"HELO", b"LHLO"} else replies.BAD_ARGUMENT
     if row.stage is Stage.ANY:
         return None
     return _out_of_order(session, row, verb)
@@ -119,4 +138,6 @@ def _out_of_order(session: Session, row: Verb, verb: bytes) -> Reply | None:
         return replies.MAIL_FIRST
     if row.stage is Stage.RECIPIENT and not session.recipients:
         return replies.RECIPIENT_FIRST
+    if session.arrival is not None and not row.octets_follow:
+        return replies.DATA_OR_BDAT
     return None

@@ -19,7 +19,14 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from mailsvc.errors import AlreadyThere, CommandError, NotFound
-from mailsvc.model.account import Account, AccountSummary, Role, Scope, Verifier
+from mailsvc.model.account import (
+    Account,
+    AccountSummary,
+    Role,
+    Scope,
+    StoredPassword,
+    Verifier,
+)
 from mailsvc.model.address import Address, parse_address
 from mailsvc.model.ids import AccountId, CredentialId, FolderId, IdSource
 from mailsvc.store.removal import release_entries
@@ -42,12 +49,14 @@ class NewAccount:
 
     Args:
         hashed: The Argon2id verifier of its password, PHC format.
+        scram: Its keys for SCRAM-SHA-256; None: made at the first login with the password.
         quota_octets: None: no limit.
         quota_messages: None: no limit.
     """
 
     address: Address
     hashed: str
+    scram: str | None = None
     display_name: str = ""
     role: Role = Role.USER
     quota_octets: int | None = None
@@ -128,17 +137,22 @@ def add_account(conn: Connection, ids: IdSource, new: NewAccount) -> AccountId:
         )
     except IntegrityError:
         raise taken from None
-    _insert_password(conn, ids, number, new.hashed, now)
+    _insert_password(conn, ids, number, StoredPassword(new.hashed, new.scram), now)
     _insert_folders(conn, ids, number, now)
     return number
 
 
 def _insert_password(
-    conn: Connection, ids: IdSource, owner: AccountId, hashed: str, now: datetime
+    conn: Connection, ids: IdSource, owner: AccountId, password: StoredPassword, now: datetime
 ) -> None:
     conn.execute(
         insert(credential).values(
-            id=ids.next(), account_id=owner, kind="password", verifier=hashed, created=now
+            id=ids.next(),
+            account_id=owner,
+            kind="password",
+            verifier=password.hashed,
+            scram=password.scram,
+            created=now,
         )
     )
 
@@ -163,7 +177,9 @@ def _insert_folders(conn: Connection, ids: IdSource, owner: AccountId, now: date
     )
 
 
-def set_password(conn: Connection, ids: IdSource, address: Address, hashed: str) -> AccountId:
+def set_password(
+    conn: Connection, ids: IdSource, address: Address, password: StoredPassword
+) -> AccountId:
     """
     Replace the password of an account.
 
@@ -174,8 +190,14 @@ def set_password(conn: Connection, ids: IdSource, address: Address, hashed: str)
     conn.execute(
         delete(credential).where(credential.c.account_id == owner, credential.c.kind == "password")
     )
-    _insert_password(conn, ids, owner, hashed, datetime.now(UTC))
+    _insert_password(conn, ids, owner, password, datetime.now(UTC))
     return owner
+
+
+def set_scram_keys(conn: Connection, verifier: Verifier, scram: str) -> None:
+    """Add keys for SCRAM-SHA-256 to a credential; not when it has another password by now."""
+    same = (credential.c.id == verifier.id, credential.c.verifier == verifier.hashed)
+    conn.execute(update(credential).where(*same).values(scram=scram))
 
 
 def delete_account(conn: Connection, address: Address) -> AccountId:
@@ -204,12 +226,31 @@ def _lock(conn: Connection, table: Table, which: ColumnElement[bool]) -> list[in
     return list(conn.scalars(rows))
 
 
-def find_account(conn: Connection, address: Address) -> Account | None:
-    """Look up the account with an address; ``postmaster`` falls to an administrator."""
-    found = _fetch(conn, account.c.address_key == address.key)
-    if found is None and address.key == f"postmaster@{address.domain}":
-        return _fetch(conn, account.c.role == Role.ADMIN.value)
+def find_account(conn: Connection, address: Address, subaddress: str = "") -> Account | None:
+    """
+    Look up the account that gets the mail for an address.
+
+    ``postmaster`` of a domain of ours falls to an administrator.
+
+    Args:
+        subaddress: The character that parts a user's name from what the user likes to put
+            behind it (RFC 5233); empty: there is none. The whole name goes first.
+    """
+    found = _find_exactly(conn, address)
+    if found is None and subaddress:
+        name, parted, _ = address.local.partition(subaddress)
+        if name and parted:
+            return _find_exactly(conn, Address(name, address.domain))
     return found
+
+
+def _find_exactly(conn: Connection, address: Address) -> Account | None:
+    found = _fetch(conn, account.c.address_key == address.key)
+    if found is not None or address.key != f"postmaster@{address.domain}":
+        return found
+    # The postmaster of another domain is nobody here, whoever asks.
+    local = domain_exists(conn, address.domain)
+    return _fetch(conn, account.c.role == Role.ADMIN.value) if local else None
 
 
 def account_by_id(conn: Connection, number: AccountId) -> Account | None:
@@ -228,11 +269,15 @@ def _fetch(conn: Connection, condition: ColumnElement[bool]) -> Account | None:
     if row is None:
         return None
     now = datetime.now(UTC)
+    wanted = (credential.c.id, credential.c.verifier, credential.c.scram, credential.c.scope)
     verifiers = conn.execute(
-        select(credential.c.id, credential.c.verifier).where(
+        select(*wanted)
+        .where(
             credential.c.account_id == row.id,
             credential.c.expires.is_(None) | (credential.c.expires > now),
         )
+        # The password comes first, for SCRAM can ask for one salt only.
+        .order_by(credential.c.kind != "password", credential.c.id)
     )
     return Account(
         id=AccountId(row.id),
@@ -244,7 +289,10 @@ def _fetch(conn: Connection, condition: ColumnElement[bool]) -> Account | None:
         inbox=FolderId(row.inbox),
         quota_octets=row.quota_octets,
         quota_messages=row.quota_messages,
-        verifiers=tuple(Verifier(CredentialId(number), text) for number, text in verifiers),
+        verifiers=tuple(
+            Verifier(CredentialId(one.id), one.verifier, one.scram, _good_for(one.scope))
+            for one in verifiers
+        ),
     )
 
 
@@ -301,6 +349,13 @@ def note_logins(conn: Connection, logins: Iterable[tuple[AccountId, datetime]]) 
 def _scopes(row: Row[Any]) -> frozenset[Scope]:
     switches = {Scope.SMTP: row.smtp_on, Scope.POP3: row.pop3_on, Scope.WEB: row.web_on}
     return frozenset(scope for scope, on in switches.items() if on)
+
+
+def _good_for(words: str) -> frozenset[Scope]:
+    """Read the scope of a credential; a front end that we do not know is none of ours."""
+    if not words:
+        return frozenset(Scope)
+    return frozenset(scope for scope in Scope if scope.value in words.split())
 
 
 def _number_of(conn: Connection, address: Address) -> AccountId | None:

@@ -2,6 +2,7 @@
 
 from sqlalchemy import Connection
 
+from mailsvc.model.account import StoredPassword
 from mailsvc.model.address import Address
 from mailsvc.model.ids import AccountId, IdSource
 from mailsvc.store.accounts import NewAccount, add_account, delete_account, set_password
@@ -26,7 +27,7 @@ def add_user(conn: Connection, ids: IdSource, new: NewAccount, by: str) -> Accou
 
 
 def change_password(
-    conn: Connection, ids: IdSource, address: Address, hashed: str, by: str
+    conn: Connection, ids: IdSource, address: Address, password: StoredPassword, by: str
 ) -> AccountId:
     """
     Replace a password; *by* is who asked for it.
@@ -34,7 +35,7 @@ def change_password(
     Raises:
         NotFound: There is no such account.
     """
-    owner = set_password(conn, ids, address, hashed)
+    owner = set_password(conn, ids, address, password)
     detail = {"by": by, "did": "user passwd", "address": str(address)}
     note(conn, ids, _EVENT, account=owner, detail=detail)
     return owner

@@ -8,6 +8,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 
 from mailsvc.config.settings import DatabaseSettings
 from mailsvc.model.ids import IdSource
+from mailsvc.store.checkpoints import Checkpoints
 from mailsvc.store.engine import Engines
 from mailsvc.store.readers import Readers
 from mailsvc.store.writer import BatchQuery, Writer
@@ -44,6 +45,11 @@ class Database:
         self.ids = ids
         self._engines = engines
         self._readers = Readers(engines.read, settings.readers, reactor.callFromThread)
+        self._checkpoints = (
+            Checkpoints(Readers(engines.read, 1, reactor.callFromThread, "checkpoints"))
+            if engines.sqlite
+            else None
+        )
         count = 1 if engines.sqlite else settings.writers
         self._writers = tuple(
             Writer(engines.write, settings, reactor.callFromThread) for _ in range(count)
@@ -62,6 +68,8 @@ class Database:
     def start(self) -> None:
         """Start the threads."""
         self._readers.start()
+        if self._checkpoints is not None:
+            self._checkpoints.start()
         for writer in self._writers:
             writer.start()
 
@@ -69,6 +77,8 @@ class Database:
         """Commit what waits, end the threads and close the connections; blocks until then."""
         for writer in self._writers:
             writer.stop()
+        if self._checkpoints is not None:
+            self._checkpoints.stop()
         self._readers.stop()
         self._engines.close()
 
@@ -118,7 +128,10 @@ class Database:
         """
         # Numbers made one after the other differ in few bits, and those are seldom the last.
         writer = self._writers[(shard * _SPREAD >> 32) % len(self._writers)]
-        return await writer.submit(query, item, octets)
+        written = await writer.submit(query, item, octets)
+        if self._checkpoints is not None:
+            self._checkpoints.count(octets)
+        return written
 
 
 def _perform_each(

@@ -114,6 +114,9 @@ class Delivery(NamedTuple):
         sender: The reverse-path; empty: null.
         received: Aware UTC.
         targets: One per folder, each folder once.
+        event: What the trail calls it: ``accepted`` or ``report``.
+        reports: Stored with it, each if its mailbox has room; a report has none itself.
+        digest: SHA-256 of trace and content; None: the writer makes it.
     """
 
     message: MessageId
@@ -124,11 +127,19 @@ class Delivery(NamedTuple):
     received: datetime
     client_ip: str
     targets: tuple[Target, ...]
+    event: str = "accepted"
+    reports: tuple["Delivery", ...] = ()
+    digest: bytes | None = None
 
     @property
     def octets(self) -> int:
         """Size on the wire, before dot-stuffing."""
         return len(self.trace) + self.content.octets
+
+    @property
+    def weight(self) -> int:
+        """Octets that a transaction writes for it."""
+        return self.octets + sum(report.octets for report in self.reports)
 
 
 @dataclass(slots=True)
@@ -159,11 +170,21 @@ class DeliverBatch:
     def __call__(
         self, connection: Connection, items: Sequence[Delivery]
     ) -> Sequence[Exception | None]:
-        """Write them; ``MailboxFull`` or ``RecipientGone`` for those that cannot be."""
-        folders = _lock_folders(connection, items)
-        usage = _usage(connection, items)
+        """
+        Write them; ``MailboxFull`` or ``RecipientGone`` for those that cannot be.
+
+        A report whose mailbox is full or gone is dropped: its message is delivered all the same.
+        """
+        reports = [report for item in items for report in item.reports]
+        concerned = [*items, *reports] if reports else items
+        folders = _lock_folders(connection, concerned)
+        usage = _usage(connection, concerned)
         answers = [_admit(item, folders, usage) for item in items]
         stored = [item for item, answer in zip(items, answers, strict=True) if answer is None]
+        if reports:
+            # Behind all messages: a report never takes the room of one.
+            due = [report for item in stored for report in item.reports]
+            stored += [report for report in due if _admit(report, folders, usage) is None]
         if stored:
             _insert_bodies(connection, stored)
             self._insert_entries(connection, stored, folders)
@@ -195,7 +216,7 @@ class DeliverBatch:
                 story.append(
                     (
                         self._ids.next(),
-                        "accepted",
+                        item.event,
                         message_id,
                         account,
                         item.client_ip,
@@ -208,6 +229,18 @@ class DeliverBatch:
                 counters.uidnext += 1
         _INSERT_ENTRIES(connection, entries)
         _INSERT_STORY(connection, story)
+
+
+def digest_large(_: Connection, item: Delivery) -> Delivery:
+    """
+    Put the digest of a large message to it, so that the writer need not make it.
+
+    A query that asks nothing: it runs on the thread of a reader while the writer commits.
+
+    Raises:
+        ContentGone: Its session gave up.
+    """
+    return item._replace(digest=_digest(item))
 
 
 def _lock_folders(connection: Connection, items: Sequence[Delivery]) -> dict[int, _Folder]:
@@ -275,11 +308,12 @@ def _insert_bodies(connection: Connection, items: Sequence[Delivery]) -> None:
 def _message_row(item: Delivery) -> tuple[Any, ...]:
     octets = item.octets
     body = b"".join(_pieces(item)) if octets <= INLINE else None
+    digest = item.digest or (_digest(item) if body is None else sha256(body).digest())
     return (
         item.message,
         octets,
         item.return_path_octets,
-        _digest(item) if body is None else sha256(body).digest(),
+        digest,
         microseconds(item.received),
         item.sender,
         body,

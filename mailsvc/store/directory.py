@@ -30,17 +30,21 @@ class Directory:
     Args:
         database: Where they are.
         clock: Tells how old an answer is.
+        subaddress: Parts a user's name from a tag behind it; empty: nothing does.
     """
 
-    def __init__(self, database: Database, clock: IReactorTime) -> None:
+    def __init__(self, database: Database, clock: IReactorTime, subaddress: str = "") -> None:
         self._database = database
         self._clock = clock
+        self._subaddress = subaddress
         self._known: OrderedDict[Hashable, tuple[float, Any]] = OrderedDict()
         self._generation = 0
 
     async def find(self, address: Address) -> Account | None:
         """Look up by address."""
-        return await self._recall(address.key, lambda: self._database.run(find_account, address))
+        return await self._recall(
+            address.key, lambda: self._database.run(find_account, address, self._subaddress)
+        )
 
     async def by_id(self, account: AccountId) -> Account | None:
         """Look up by number."""

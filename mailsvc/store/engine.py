@@ -11,22 +11,26 @@ from sqlalchemy.pool import QueuePool
 from mailsvc.errors import ConfigError, StartError
 
 _PRAGMAS = (
-    "PRAGMA page_size = 16384",  # for a new file only; bodies need fewer pages
-    "PRAGMA auto_vacuum = INCREMENTAL",  # for a new file only; see removal.shrink_file
-    "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",  # 250 means that a power cut loses nothing
     "PRAGMA foreign_keys = ON",
     "PRAGMA busy_timeout = 10000",
     "PRAGMA temp_store = MEMORY",
 )
+# The first three write to the file, which a reader must not need: on a full disk users still
+# read their mail. The writer is there first.
 _WRITER_PRAGMAS = (
+    "PRAGMA page_size = 16384",  # for a new file only; bodies need fewer pages
+    "PRAGMA auto_vacuum = INCREMENTAL",  # for a new file only; see removal.shrink_file
+    "PRAGMA journal_mode = WAL",
     # Some builds overwrite what is removed: a purge would fill the log with zeros, and the
     # disk when it is short. FAST overwrites where it costs nothing.
     "PRAGMA secure_delete = FAST",
-    "PRAGMA page_size = 8192",  # for a new file only; bodies need fewer pages
     "PRAGMA cache_size = -32768",  # KiB
-    "PRAGMA wal_autocheckpoint = 1000",  # pages: fewer and larger copies into the main file
-    "PRAGMA journal_size_limit = 16777216",  # octets the WAL may keep after a burst
+    # Checkpoints are made beside the writer (see checkpoints.py), so that no 250 waits for
+    # them. Under a load without pause these never catch up: then the writer makes one itself,
+    # of what is left, and the log begins anew. In pages: 32 MiB.
+    "PRAGMA wal_autocheckpoint = 2000",
+    "PRAGMA journal_size_limit = 41943040",  # octets the WAL may keep: one such round
 )
 _READER_PRAGMAS = ("PRAGMA cache_size = -8192", "PRAGMA query_only = ON")
 
@@ -113,7 +117,10 @@ def open_engines(text: str, readers: int, writers: int) -> Engines:
     url = parse_url(text)
     try:
         if url.get_backend_name() == "sqlite":
-            return Engines(_sqlite(url, readers, writes=False), _sqlite(url, 1, writes=True), True)
+            # One more than readers: the connection that makes checkpoints.
+            return Engines(
+                _sqlite(url, readers + 1, writes=False), _sqlite(url, 1, writes=True), True
+            )
         return Engines(
             _server(url, readers, "AUTOCOMMIT"), _server(url, writers, "READ COMMITTED"), False
         )
@@ -132,7 +139,7 @@ def _sqlite(url: URL, size: int, *, writes: bool) -> Engine:
         max_overflow=0,
         connect_args={"check_same_thread": False, "timeout": 10.0},
     )
-    pragmas = _PRAGMAS + (_WRITER_PRAGMAS if writes else _READER_PRAGMAS)
+    pragmas = (_WRITER_PRAGMAS if writes else _READER_PRAGMAS) + _PRAGMAS
 
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _record: object) -> None:

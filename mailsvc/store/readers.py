@@ -29,15 +29,22 @@ class Readers:
         engine: Where to read.
         count: Threads and connections.
         call_from_thread: Runs a function on the reactor's thread.
+        name: What the threads are called.
     """
 
-    def __init__(self, engine: Engine, count: int, call_from_thread: Callable[..., object]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        count: int,
+        call_from_thread: Callable[..., object],
+        name: str = "reader",
+    ) -> None:
         self._engine = engine
         self._call_from_thread = call_from_thread
         self._queue: SimpleQueue[tuple[_Ask, Deferred[Any]] | None] = SimpleQueue()
         self._stopped = False
         self._threads = [
-            Thread(target=self._run, name=f"mailsvc reader {number}", daemon=True)
+            Thread(target=self._run, name=f"mailsvc {name} {number}", daemon=True)
             for number in range(count)
         ]
 

@@ -1,9 +1,11 @@
 """What an administrator changes while the service runs; DESIGN: section 5, ``setting``."""
 
+import secrets
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from mailsvc.store.tables import setting
 
@@ -37,3 +39,20 @@ def write_setting(conn: Connection, name: str, value: Any, changed_by: str) -> N
     changed = conn.execute(update(setting).where(setting.c.name == name).values(**row))
     if not changed.rowcount:
         conn.execute(insert(setting).values(name=name, **row))
+
+
+_SECRET = "login.secret"  # noqa: S105 - the name of it
+
+
+def shared_secret(conn: Connection) -> bytes:
+    """Give the secret that all nodes of this database share; the first one makes it."""
+    known = select(setting.c.value).where(setting.c.name == _SECRET)
+    found = conn.scalar(known)
+    if found is None:
+        try:
+            with conn.begin_nested():
+                write_setting(conn, _SECRET, secrets.token_hex(32), "first start")
+        except IntegrityError:
+            pass  # another node has made it just now
+        found = conn.scalar(known.with_for_update())
+    return bytes.fromhex(str(found))

@@ -6,18 +6,22 @@ replies. Lines are handed out one at a time, so commands are answered in order, 
 flight, however they are pipelined. Replies leave together when the conversation next waits.
 """
 
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IDelayedCall, IPushProducer, IReactorTime
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from mailsvc.model.channel import PLAIN_TEXT, Channel
 from mailsvc.model.envelope import Client
+from mailsvc.wire.channel import channel_of
 
 MOST_BUFFERED = 64 * 1024
 """Octets that may wait while a command is being worked on; then reading pauses."""
 CLOSE_PATIENCE = 10.0
 """Seconds that a client gets to read our last words."""
+_NEVER = float("inf")
 
 
 class HungUp(Exception):
@@ -32,8 +36,21 @@ class Stopping(Exception):
     """The service stops: say good-bye."""
 
 
+START = 8
+"""Octets of a bad line that are told: enough to know the verb."""
+
+
 class BadLine(Exception):
-    """The line cannot be a command; it was dropped, and nothing else."""
+    """
+    The line cannot be a command; it was dropped, and nothing else.
+
+    Args:
+        start: How it begins.
+    """
+
+    def __init__(self, start: bytes) -> None:
+        super().__init__(start)
+        self.start = start
 
 
 class LineTooLong(BadLine):
@@ -60,6 +77,15 @@ class TcpTransport(Transport, Protocol):
     """A transport that knows its other end."""
 
     def getPeer(self) -> IAddress: ...
+
+
+class TlsTransport(Transport, Protocol):
+    """A transport that can begin TLS."""
+
+    protocol: Any
+
+    def startTLS(self, creator: object, /) -> None: ...
+    def getHandle(self) -> Any: ...
 
 
 def client_of(peer: IAddress) -> Client:
@@ -93,6 +119,7 @@ class Dialogue:
     """
 
     __slots__ = (
+        "_agreed",
         "_at",
         "_blocked",
         "_buffer",
@@ -101,10 +128,14 @@ class Dialogue:
         "_ended",
         "_out",
         "_paused",
+        "_resting",
         "_skipping",
         "_timer",
+        "_transaction_end",
         "_transport",
         "_waiter",
+        "channel",
+        "fault",
         "idle",
         "longest_line",
         "session_end",
@@ -122,8 +153,14 @@ class Dialogue:
         self._clock = clock
         self.longest_line = longest_line
         self.session_end = clock.seconds() + longest_session
+        self._transaction_end = _NEVER
         self.idle = False
         """Whether the conversation waits for the client's next line."""
+        self.channel = PLAIN_TEXT
+        """What the client talks over: TLS or not."""
+        self.fault: BaseException | None = None
+        """Why the connection was lost; None: it was not, or nobody knows."""
+        self._agreed = False
         self._buffer = b""
         self._at = 0
         self._out: list[bytes] = []
@@ -131,11 +168,12 @@ class Dialogue:
         """Octets that were written and not yet flushed."""
         self._ended: type[Exception] | None = None
         self._waiter: Deferred[None] | None = None
+        self._resting: Deferred[None] | None = None
         self._deadline: float | None = None
         self._timer: IDelayedCall | None = None
         self._paused = False
         self._blocked = False
-        self._skipping = False
+        self._skipping = b""
         transport.registerProducer(self, True)
 
     # What the protocol object tells us.
@@ -153,12 +191,18 @@ class Dialogue:
         if busy and len(self._buffer) - self._at > MOST_BUFFERED:
             self._pause()
 
-    def lost(self) -> None:
+    def lost(self, reason: Failure | None = None) -> None:
         """Note that the connection is gone."""
+        self.fault = None if reason is None else reason.value
         self._end(HungUp)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def handshaken(self) -> None:
+        """Note that TLS has begun: ``handshakeCompleted`` of the protocol object."""
+        self._agreed = True
+        self._wake()
 
     def interrupt(self) -> None:
         """Make the conversation hear ``Stopping`` as soon as it waits for the client."""
@@ -198,7 +242,7 @@ class Dialogue:
             if self._skipping:
                 self._drop_buffer()
             elif len(self._buffer) - self._at > self.longest_line:
-                self._skipping = True
+                self._skipping = self._buffer[self._at : self._at + START]
                 self._drop_buffer()
             self.idle = True
             try:
@@ -220,6 +264,105 @@ class Dialogue:
         octets = self._buffer[self._at :] if self._at else self._buffer
         self._drop_buffer()
         return octets
+
+    def limit_transaction(self, longest: float | None) -> None:
+        """
+        Send the client away when it is not done in time, whatever it does.
+
+        Args:
+            longest: Seconds from now; None: there is no hurry any more.
+        """
+        self._transaction_end = _NEVER if longest is None else self._clock.seconds() + longest
+
+    @property
+    def is_transaction_over(self) -> bool:
+        """Whether the time of ``limit_transaction`` has passed."""
+        return self._clock.seconds() >= self._transaction_end
+
+    @property
+    def pending(self) -> bool:
+        """Whether the client has sent something that nobody has read yet."""
+        return self._at < len(self._buffer)
+
+    def seconds(self) -> float:
+        """Tell the time as time-outs see it."""
+        return self._clock.seconds()
+
+    async def start_tls(self, creator: object, timeout: float, ciphertext: bytes = b"") -> Channel:
+        """
+        Say what was written and begin TLS; every octet that comes now belongs to it.
+
+        What the client has sent before and nobody has read is dropped: it must never be
+        taken for something that came over TLS.
+
+        Args:
+            creator: Makes the server's side; TWISTED: IOpenSSLServerConnectionCreator.
+            timeout: Seconds for all of it.
+            ciphertext: What was read and is the start of TLS.
+
+        Raises:
+            HungUp, TimedOut, Stopping: There is no TLS, and the connection is of no use.
+        """
+        until = self._clock.seconds() + timeout
+        await self.send(b"", timeout)
+        self._drop_buffer()
+        if self._paused:
+            self._paused = False
+            self._transport.resumeProducing()
+        transport = cast("TlsTransport", self._transport)
+        self._agreed = False
+        transport.startTLS(creator)
+        if ciphertext:
+            transport.protocol.dataReceived(ciphertext)
+        while not self._agreed:
+            await self._wait(until - self._clock.seconds())
+        self.channel = channel_of(transport.getHandle())
+        return self.channel
+
+    async def hush(self, seconds: float) -> bool:
+        """
+        Wait in silence.
+
+        Returns:
+            False: the client did not wait; it has sent something.
+
+        Raises:
+            HungUp, Stopping: There is nobody to wait for.
+        """
+        if self._ended is not None:
+            raise self._ended
+        if self._at >= len(self._buffer):
+            waiter: Deferred[None] = Deferred()
+            self._waiter = waiter
+            over = self._clock.callLater(seconds, self._wake)
+            try:
+                await waiter
+            finally:
+                if over.active():
+                    over.cancel()
+        return self._at >= len(self._buffer)
+
+    async def rest(self, seconds: float) -> None:
+        """
+        Say what was written and let time pass; what the client sends must wait.
+
+        It ends at once when the service stops.
+
+        Raises:
+            HungUp: The client is gone.
+        """
+        self.flush()
+        if self._ended is None:
+            resting = self._resting = Deferred()
+            over = self._clock.callLater(seconds, resting.callback, None)
+            try:
+                await resting
+            finally:
+                self._resting = None
+                if over.active():
+                    over.cancel()
+        if self._ended is HungUp:
+            raise HungUp
 
     def give_back(self, octets: bytes) -> None:
         """Put octets that were read too far in front of what comes next."""
@@ -273,6 +416,7 @@ class Dialogue:
         """Hang up at once."""
         self._out.clear()
         self.unsent = 0
+        self._end(HungUp)
         self._transport.abortConnection()
 
     # Between the two.
@@ -281,10 +425,10 @@ class Dialogue:
         """Take one line out of the buffer, which ends at *end* with LF."""
         start, self._at = self._at, end + 1
         if self._skipping or end + 1 - start > self.longest_line:
-            self._skipping = False
-            raise LineTooLong
+            begins, self._skipping = self._skipping or self._buffer[start : start + START], b""
+            raise LineTooLong(begins)
         if end == start or self._buffer[end - 1] != 13:  # noqa: PLR2004 - CR
-            raise BareLineFeed
+            raise BareLineFeed(self._buffer[start : start + START])
         return self._buffer[start : end - 1]
 
     def _drop_buffer(self) -> None:
@@ -309,7 +453,7 @@ class Dialogue:
         if self._ended is not None:
             raise self._ended
         now = self._clock.seconds()
-        deadline = min(now + timeout, self.session_end)
+        deadline = min(now + timeout, self.session_end, self._transaction_end)
         self._deadline = deadline
         if self._timer is None:
             self._timer = self._clock.callLater(max(0.0, deadline - now), self._look_at_clock)
@@ -329,6 +473,9 @@ class Dialogue:
         waiter, self._waiter, self._deadline = self._waiter, None, None
         if waiter is not None:
             waiter.errback(how())
+        resting, self._resting = self._resting, None
+        if resting is not None:
+            resting.callback(None)
 
     def _look_at_clock(self) -> None:
         """Compare clock and deadline: cheaper than a timer for each line."""

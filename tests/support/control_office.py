@@ -16,8 +16,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mailsvc.admin.administration import Administration
-from mailsvc.auth.passwords import Passwords
-from mailsvc.config.settings import DatabaseSettings, LoginSettings
+from mailsvc.config.settings import DatabaseSettings
 from mailsvc.errors import CommandError
 from mailsvc.interfaces import ISwitchboard
 from mailsvc.model.account import Role
@@ -29,6 +28,7 @@ from mailsvc.store.database import Database, Query
 from mailsvc.store.directory import Directory
 from mailsvc.store.engine import Engines, open_engines
 from mailsvc.store.schema import prepare, transact
+from tests.support.plain_passwords import PlainPasswords
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
@@ -76,18 +76,6 @@ class PromptDatabase(Database):
             raise self.broken
         with self._engines.write.begin() as connection:
             return query(connection, *args, **kwargs)
-
-
-class PlainPasswords(Passwords):
-    """Verifiers that a test can read."""
-
-    def __init__(self) -> None:
-        reactor: Any = NoThreads()
-        super().__init__(reactor, reactor, LoginSettings())
-
-    async def make(self, password: bytes) -> str:
-        """Make one."""
-        return f"plain:{password.decode('utf-8', 'replace')}"
 
 
 @implementer(ISwitchboard)

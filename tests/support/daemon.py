@@ -184,6 +184,12 @@ class Daemon:
             for name, port in self.ports.items()
         }
 
+    def add_listener(self, name: str, listener: Mapping[str, Any]) -> None:
+        """Add a listener to config.yaml."""
+        self.settings["listeners"][name] = {"address": _HERE, **listener}
+        self.ports[name] = listener["port"]
+        self.write_config(yaml.safe_dump(self.settings, sort_keys=False))
+
     def write_config(self, text: str) -> None:
         """Replace config.yaml."""
         self.config.write_text(text, encoding="utf-8")

@@ -1,5 +1,6 @@
 """A letter with everything that is hard to carry, and how to know it again."""
 
+from datetime import UTC, datetime
 from email import policy
 from email.message import EmailMessage
 from email.parser import BytesParser
@@ -15,6 +16,7 @@ def letter(sender: str, recipient: str) -> bytes:
     message["From"] = f"Alice <{sender}>"
     message["To"] = recipient
     message["Subject"] = SUBJECT
+    message["Date"] = datetime(2026, 5, 4, tzinfo=UTC)
     message["Message-ID"] = "<letter@example.com>"
     message.set_content(_TEXT)
     message.add_attachment(

@@ -7,8 +7,6 @@ from pathlib import Path
 from tempfile import gettempdir
 from typing import Any
 
-from twisted.cred.checkers import ICredentialsChecker
-from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.portal import Portal
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
@@ -18,21 +16,27 @@ from twisted.mail.smtp import IMessageDelivery
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from mailsvc.auth.checkers import WrongPassword
+from mailsvc.auth.checkers import AccountChecker, ProofChecker
+from mailsvc.auth.guard import LoginGuard
 from mailsvc.auth.realm import Door, MailRealm
-from mailsvc.config.settings import Kind, LoginSettings, SmtpSettings, SpoolSettings
+from mailsvc.auth.sasl import Authenticator, KeyBook
+from mailsvc.config.settings import Kind, LimitSettings, LoginSettings, SmtpSettings, SpoolSettings
 from mailsvc.interfaces import IContent, IDirectory, IIntake
-from mailsvc.model.account import Account, Role, Scope
+from mailsvc.model.account import Account, Role, Scope, Verifier
 from mailsvc.model.address import Address, parse_address
 from mailsvc.model.envelope import Envelope
-from mailsvc.model.ids import AccountId, FolderId, MessageId
+from mailsvc.model.ids import AccountId, CredentialId, FolderId, MessageId
 from mailsvc.model.receipt import Receipt
+from mailsvc.policy.allowance import Limits
 from mailsvc.smtp.avatar import Submission
 from mailsvc.smtp.protocol import SmtpFactory, SmtpProtocol
 from mailsvc.smtp.session import SmtpHouse
 from mailsvc.spool import SpoolRoom
+from tests.support.plain_passwords import ROUNDS, PlainPasswords, plainly, scram_keys
 
 PASSWORD = b"correct horse"
+_SCRAM = scram_keys(PASSWORD)
+CHINESE = parse_address("用户@例子.测试", utf8=True)
 
 
 def make_account(name: str, number: int) -> Account:
@@ -47,14 +51,14 @@ def make_account(name: str, number: int) -> Account:
         inbox=FolderId(number * 10),
         quota_octets=None,
         quota_messages=None,
-        verifiers=(),
+        verifiers=(Verifier(CredentialId(number), plainly(PASSWORD), _SCRAM),),
     )
 
 
 @implementer(IDirectory)
 class MemoryDirectory:
     """
-    Accounts in memory: alice, bob and carol, who is disabled.
+    Accounts in memory: alice, bob, carol, who is disabled, and one with a UTF-8 address.
 
     ``held`` is a list once look-ups shall wait: each one adds a Deferred to it.
     """
@@ -64,6 +68,7 @@ class MemoryDirectory:
         self.accounts = {
             f"{name}@test.com": make_account(name, number + 1) for number, name in enumerate(names)
         }
+        self.accounts[CHINESE.key] = replace(make_account("user", 9), address=CHINESE)
         self.accounts["carol@test.com"] = replace(self.accounts["carol@test.com"], enabled=False)
         self.held: list[Deferred[None]] | None = None
 
@@ -80,7 +85,7 @@ class MemoryDirectory:
         return next((one for one in self.accounts.values() if one.id == account), None)
 
     async def is_local(self, domain: str) -> bool:
-        return domain == "test.com"
+        return domain in {"test.com", CHINESE.domain}
 
     async def home(self) -> str | None:
         return "test.com"
@@ -109,25 +114,6 @@ class MemoryIntake:
             raise self.trouble
         self.taken.append((envelope, whole))
         return Receipt(MessageId(len(self.taken)), len(whole))
-
-
-@implementer(ICredentialsChecker)
-class OnePassword:
-    """Lets everybody in who exists and knows the one password."""
-
-    credentialInterfaces = (IUsernamePassword,)
-
-    def __init__(self, directory: MemoryDirectory) -> None:
-        self._directory = directory
-
-    def requestAvatarId(self, credentials: Any) -> "Deferred[bytes | tuple[()]]":
-        return Deferred.fromCoroutine(self._check(credentials.username, credentials.password))
-
-    async def _check(self, username: bytes, password: bytes) -> bytes | tuple[()]:
-        account = await self._directory.find(parse_address(username.decode()))
-        if account is None or password != PASSWORD:
-            raise WrongPassword
-        return b"%d" % account.id
 
 
 class FakeTransport:
@@ -186,6 +172,7 @@ class Talk:
         ip: str = "127.0.0.1",
         spool: SpoolSettings | None = None,
         admit: Callable[[], bool] = lambda: True,
+        limits: LimitSettings | None = None,
     ) -> None:
         self.clock = Clock()
         self.directory = MemoryDirectory()
@@ -194,7 +181,11 @@ class Talk:
         self.free = 1 << 40
         """Octets that the disk has room for."""
         self.room = SpoolRoom(Path(gettempdir()), spool or SpoolSettings())
-        realm = MailRealm(self.directory, {IMessageDelivery: Door(Scope.SMTP, self._receive)})
+        self.passwords = PlainPasswords()
+        exempt = (limits or LimitSettings()).exempt
+        guard = LoginGuard(self.clock.seconds, login or LoginSettings(), exempt)
+        portal = self._portal(guard)
+        book = KeyBook(self.directory, guard, ROUNDS, lambda: b"secret")
         house = SmtpHouse(
             kind=kind,
             hostname="mail.test.com",
@@ -202,14 +193,21 @@ class Talk:
             login=login or LoginSettings(),
             directory=self.directory,
             intake=self.intake,
-            portal=Portal(realm, (OnePassword(self.directory),)),
+            portal=portal,
+            authenticator=Authenticator(portal, book, {IMessageDelivery: Scope.SMTP}),
             has_room=lambda octets: octets <= self.free,
+            limits=Limits(limits or LimitSettings(), self.clock.seconds),
         )
         self.factory = SmtpFactory(house, self.room, self.clock, admit)
         self.transport = FakeTransport(ip)
         self.protocol: SmtpProtocol = self.factory.buildProtocol(None)
         self.protocol.makeConnection(self.transport)
         self.heard = 0
+
+    def _portal(self, guard: LoginGuard) -> Portal:
+        realm = MailRealm(self.directory, {IMessageDelivery: Door(Scope.SMTP, self._receive)})
+        checker = AccountChecker(self.directory, self.passwords, guard)
+        return Portal(realm, (checker, ProofChecker()))
 
     async def _receive(self, account: Account) -> tuple[Submission, Callable[[], None]]:
         submission = Submission(account, self.directory, self.intake, self.room)

@@ -3,6 +3,7 @@
 import pytest
 from twisted.internet.defer import Deferred
 
+from mailsvc.auth.guard import HeldUp
 from mailsvc.config.settings import LoginSettings, Settings, WithoutTls
 from mailsvc.errors import StorageFailed, TooBusy
 from mailsvc.model.account import Scope
@@ -100,6 +101,15 @@ class TestUserAndPass:
                 b"+OK", b"-ERR [AUTH]"
             )
         talk.hears_nothing().is_hung_up_on()
+
+    def test_a_guesser_who_is_held_up_is_no_wrong_password(self, office: PostOffice) -> None:
+        """The mail program tries again later and does not ask; RFC 3206 section 4."""
+        office.checker.fault = HeldUp()
+        talk = office.connect().hears(b"+OK")
+        for _ in range(3):
+            talk.is_still_connected().says(b"USER alice", b"PASS " + PASSWORD)
+            talk.hears(b"+OK", b"-ERR [SYS/TEMP] Too many failed logins; try again later")
+        talk.is_hung_up_on()
 
     def test_a_user_without_pop3_is_told_so(self, office: PostOffice) -> None:
         """The administrator's switch; only who knows the password learns of it."""

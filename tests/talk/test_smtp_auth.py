@@ -1,10 +1,14 @@
-"""Logins by SMTP; RFC 4954, RFC 4616, RFC 6409."""
+"""Logins by SMTP; RFC 4954, RFC 4616, RFC 5802, RFC 6409."""
 
 import base64
 
 import pytest
 
-from mailsvc.config.settings import Kind, LoginSettings, WithoutTls
+from mailsvc.config.settings import Kind, LimitSettings, LoginSettings, SmtpSettings, WithoutTls
+from mailsvc.config.units import Rate
+from mailsvc.errors import StorageFailed, TooBusy
+from mailsvc.smtp.session import LONGEST_AUTH
+from tests.support.scram_client import ScramClient
 from tests.support.smtp_talk import PASSWORD, Talk
 
 PLAIN = base64.b64encode(b"\0alice@test.com\0" + PASSWORD)
@@ -13,9 +17,139 @@ NAME = base64.b64encode(b"alice@test.com")
 SECRET = base64.b64encode(PASSWORD)
 
 
-def submission(login: LoginSettings | None = None) -> Talk:
+def submission(login: LoginSettings | None = None, limits: LimitSettings | None = None) -> Talk:
     """Start a conversation on the submission port, past EHLO."""
-    return Talk(Kind.SUBMISSION, login=login).greeted()
+    settings = SmtpSettings(tarpit=0)
+    return Talk(Kind.SUBMISSION, login=login, limits=limits, settings=settings).greeted()
+
+
+def challenge(talk: Talk) -> bytes:
+    """Hear a challenge."""
+    code, _, octets = talk.unheard().removesuffix(b"\r\n").partition(b" ")
+    assert code == b"334"
+    talk.skips()
+    return base64.b64decode(octets, validate=True)
+
+
+def test_ehlo_names_what_can_be_used_here() -> None:
+    """Strongest first; without TLS there is nothing to bind a login to."""
+    talk = Talk(Kind.SUBMISSION).says(b"EHLO client.example")
+
+    assert b"\r\n250-AUTH SCRAM-SHA-256 PLAIN LOGIN\r\n" in talk.unheard()
+    talk.skips().says(b"AUTH SCRAM-SHA-256-PLUS").hears(b"504 5.5.4")
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_scram_says_no_password(at_once: bool) -> None:  # noqa: FBT001 - a test's case
+    """The server proves itself before the end: RFC 4954 section 4, RFC 5802 section 5."""
+    talk, client = submission(), ScramClient("alice@test.com", PASSWORD)
+    first = base64.b64encode(client.first)
+    if at_once:
+        talk.says(b"AUTH SCRAM-SHA-256 " + first)
+    else:
+        talk.says(b"auth scram-sha-256").hears(b"334 ").says(first)
+
+    talk.says(base64.b64encode(client.final(challenge(talk))))
+
+    assert challenge(talk) == client.server_final
+    talk.says(b"").hears(b"235 2.7.0").says(b"MAIL FROM:<alice@test.com>").hears(b"250 2.1.0")
+    assert talk.passwords.checked == []
+
+
+@pytest.mark.parametrize("name", ["alice@test.com", "nobody@test.com"])
+def test_a_wrong_proof_gets_the_reply_of_a_wrong_password(name: str) -> None:
+    """And so does the proof of somebody who does not exist."""
+    talk, client = submission(), ScramClient(name, b"wrong")
+    talk.says(b"AUTH SCRAM-SHA-256 " + base64.b64encode(client.first))
+
+    talk.says(base64.b64encode(client.final(challenge(talk))))
+
+    assert talk.unheard() == b"535 5.7.8 User name or password is wrong\r\n"
+
+
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_a_star_cancels_scram(after: int) -> None:
+    """At each step, also when the proof was right; then nobody is logged in."""
+    talk, client = submission(), ScramClient("alice@test.com", PASSWORD)
+    talk.says(b"AUTH SCRAM-SHA-256").hears(b"334 ")
+    if after > 0:
+        talk.says(base64.b64encode(client.first))
+    if after > 1:
+        talk.says(base64.b64encode(client.final(challenge(talk))))
+
+    talk.skips().says(b"*").hears(b"501 5.7.0").says(b"MAIL FROM:<alice@test.com>")
+    talk.hears(b"530 5.7.0")
+    assert talk.left == []
+
+
+@pytest.mark.parametrize(
+    ("first", "reply"),
+    [
+        (b"=", b"501 5.5.2 That is no response of this way to log in"),
+        (base64.b64encode(b"n,,m=x,n=alice,r=abc"), b"501 5.5.2 "),
+        (base64.b64encode(b"p=tls-unique,,n=alice,r=abc"), b"535 5.7.8 The login is bound to"),
+        (base64.b64encode(b"n,a=bob,n=alice,r=abc"), b"535 5.7.8 User name or password"),
+    ],
+)
+def test_bad_first_messages_of_scram_are_answered(first: bytes, reply: bytes) -> None:
+    """The session goes on."""
+    talk = submission().says(b"AUTH SCRAM-SHA-256 " + first).hears(reply)
+
+    talk.says(b"NOOP").hears(b"250 2.0.0")
+
+
+def test_bad_last_messages_of_scram_are_answered() -> None:
+    """The login is over then: the next line is a command."""
+    talk, client = submission(), ScramClient("alice@test.com", PASSWORD)
+    first = b"AUTH SCRAM-SHA-256 " + base64.b64encode(client.first)
+
+    talk.says(first).hears(b"334 ").says(b"no base64!").hears(b"501 5.5.2 That is not base64")
+    talk.says(first).hears(b"334 ").says(b"").hears(b"501 5.5.2").says(b"NOOP").hears(b"250 2.0.0")
+    talk.says(first)
+    talk.says(base64.b64encode(client.final(challenge(talk)))).hears(b"334 ")
+    talk.says(b"bW9yZQ==").hears(b"501 5.5.2").says(b"NOOP").hears(b"250 2.0.0")
+
+
+def test_a_response_may_be_long_but_not_endless() -> None:
+    """RFC 4954 section 4: 12,288 octets with CRLF."""
+    talk = submission().says(b"AUTH PLAIN").hears(b"334 ")
+    talk.says(b"A" * (LONGEST_AUTH - 4)).hears(b"501 5.5.2")
+
+    talk.says(b"AUTH PLAIN").hears(b"334 ").says(b"A" * LONGEST_AUTH).hears(b"500 5.5.6")
+    talk.says(b"NOOP").hears(b"250 2.0.0")
+
+
+@pytest.mark.parametrize("trouble", [TooBusy(), StorageFailed()])
+def test_what_cannot_be_checked_now_is_put_off(trouble: Exception) -> None:
+    """A mail program asks for no other password then; RFC 4954 section 6."""
+    talk = submission()
+    talk.passwords.trouble = trouble
+
+    talk.says(b"AUTH PLAIN " + PLAIN).hears(b"454 4.7.0 ")
+    talk.passwords.trouble = None
+    talk.says(b"AUTH PLAIN " + PLAIN).hears(b"235 2.7.0")
+
+
+def test_guessing_is_held_up() -> None:
+    """``login.failures_per_client``: then not even the right password is looked at."""
+    login = LoginSettings(most_failures=5, failures_per_client=Rate(3, 3600.0))
+    talk = submission(login, LimitSettings(exempt=()))
+    for _ in range(3):
+        talk.says(b"AUTH PLAIN " + WRONG).hears(b"535 5.7.8")
+
+    talk.says(b"AUTH PLAIN " + PLAIN)
+    talk.hears(b"454 4.7.0 Too many failed logins; try again later")
+    talk.says(b"AUTH PLAIN " + PLAIN).hears(b"421 4.7.0")
+    assert PASSWORD not in talk.passwords.checked
+
+
+def test_this_machine_is_not_held_up_as_a_client() -> None:
+    """``limits.exempt``: a webmail server is many users."""
+    talk = submission(LoginSettings(most_failures=9, failures_per_client=Rate(1, 3600.0)))
+    for _ in range(3):
+        talk.says(b"AUTH PLAIN " + WRONG).hears(b"535 5.7.8")
+
+    talk.says(b"AUTH PLAIN " + PLAIN).hears(b"235 2.7.0")
 
 
 def test_plain_with_its_first_response() -> None:

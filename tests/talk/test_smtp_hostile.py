@@ -221,7 +221,7 @@ def test_a_long_line_ends_a_login() -> None:
     """What follows an answer that was too long is a command again, not a password."""
     talk = Talk(Kind.SUBMISSION).greeted().says(b"AUTH LOGIN").hears(b"334")
 
-    talk.says(b"x" * 13_000).hears(b"500 5.5.2").says(b"NOOP").hears(b"250 2.0.0")
+    talk.says(b"x" * 13_000).hears(b"500 5.5.6").says(b"NOOP").hears(b"250 2.0.0")
 
 
 def test_recipients_above_the_limit_do_not_end_the_session() -> None:

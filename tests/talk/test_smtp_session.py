@@ -33,7 +33,12 @@ def test_ehlo_tells_the_extensions_that_hold() -> None:
         b"250-PIPELINING",
         b"250-SIZE 26214400",
         b"250-8BITMIME",
+        b"250-SMTPUTF8",
         b"250-ENHANCEDSTATUSCODES",
+        b"250-CHUNKING",
+        b"250-BINARYMIME",
+        b"250-DELIVERBY",
+        b"250-LIMITS RCPTMAX=1000",
         b"250 HELP",
     )
 
@@ -42,7 +47,7 @@ def test_submission_offers_a_login_on_this_machine() -> None:
     """A user on the same machine may say the password without TLS."""
     talk = Talk(Kind.SUBMISSION).skips().says(b"EHLO client.example")
 
-    assert b"250 AUTH PLAIN LOGIN\r\n" in talk.unheard()
+    assert b"250-AUTH SCRAM-SHA-256 PLAIN LOGIN\r\n" in talk.unheard()
 
 
 def test_submission_hides_the_login_from_other_machines() -> None:
@@ -107,17 +112,21 @@ def test_ehlo_takes_names_and_literals_only(line: bytes, reply: bytes) -> None:
         (b"MAIL FROM:<x@a.example> SIZE=many", b"501 5.5.4"),
         (b"MAIL FROM:<x@a.example> SIZE=1 SIZE=1", b"501 5.5.4"),
         (b"MAIL FROM:<x@a.example> BODY=9BIT", b"501 5.5.4"),
-        (b"MAIL FROM:<x@a.example> BODY=BINARYMIME", b"501 5.5.4"),
+        (b"MAIL FROM:<x@a.example> BODY=BINARYMIME", b"250 2.1.0"),
         (b"MAIL FROM:<x@a.example> FOO=BAR", b"555 5.5.4"),
         (b"MAIL FROM:<x@a.example> RET=FULL", b"555 5.5.4"),
-        (b"MAIL FROM:<x@a.example> SMTPUTF8", b"555 5.5.4"),
+        (b"MAIL FROM:<x@a.example> SMTPUTF8", b"250 2.1.0"),
+        (b"MAIL FROM:<x@a.example> SMTPUTF8=1", b"501 5.5.4"),
+        (b"MAIL FROM:<x@a.example> REQUIRETLS", b"555 5.5.4"),
+        ("MAIL FROM:<用户@例子.测试> SMTPUTF8".encode(), b"250 2.1.0"),
+        (b"MAIL FROM:<\xff@a.example> SMTPUTF8", b"501 5.5.4"),
         (b"MAIL FROM:<x@a.example> SIZE=1000 BODY=8BITMIME", b"250 2.1.0"),
         (b"mail from: <x@a.example>", b"250 2.1.0"),
         (b"MAIL FROM:<>", b"250 2.1.0"),
         (b"MAIL FROM:<@one.example,@two.example:x@a.example>", b"250 2.1.0"),
         (b'MAIL FROM:<"odd > one"@a.example>', b"250 2.1.0"),
         (b"MAIL FROM:<x@[192.0.2.1]>", b"250 2.1.0"),
-        ("MAIL FROM:<用户@例子.测试>".encode(), b"553 5.6.7"),
+        ("MAIL FROM:<用户@例子.测试>".encode(), b"550 5.6.7"),
         (b"MAIL FROM:<x@a.example>  ", b"250 2.1.0"),
     ],
 )
@@ -165,8 +174,8 @@ def test_rcpt_takes_our_mailboxes_only(path: bytes, reply: bytes) -> None:
         (b"EXPN all", b"502 5.5.1"),
         (b"QUIT now", b"501 5.5.4"),
         (b"AUTH PLAIN", b"502 5.5.1"),
-        (b"STARTTLS", b"500 5.5.2"),
-        (b"BDAT 5", b"500 5.5.2"),
+        (b"STARTTLS", b"502 5.5.1"),
+        (b"BDAT", b"501 5.5.4"),
         (b"XYZZY", b"500 5.5.2"),
         (b"", b"500 5.5.2"),
         (b"\xff\xfe", b"500 5.5.2"),
@@ -195,6 +204,14 @@ def test_one_mailbox_named_twice_is_one_recipient() -> None:
     talk.says(b"DATA", b"", b".").hears(b"354 ", b"250 2.0.0")
 
     assert len(talk.intake.taken[0][0].recipients) == 1
+
+
+def test_one_mailbox_named_for_ever_has_an_end() -> None:
+    """Every RCPT that was answered 250 is remembered, so their number has a limit."""
+    talk = Talk(settings=SmtpSettings(most_recipients=100)).with_recipient()
+    talk.says(*[b"RCPT TO:<bob@test.com>"] * 99).turns().hears(*[b"250 2.1.5"] * 99)
+
+    talk.says(b"RCPT TO:<bob@test.com>", b"DATA").hears(b"452 4.5.3", b"354 ")
 
 
 def test_an_empty_message_is_a_message() -> None:

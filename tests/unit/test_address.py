@@ -72,6 +72,25 @@ def test_utf8_addresses_are_read_where_allowed() -> None:
     assert parse_domain("例子.测试", utf8=True) == address.domain
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("用户@例子.测试", "用户@例子.测试"),
+        ("a@xn--fsqu00a.xn--0zwm56d", "a@例子.测试"),
+        ('"a@b"@BÜCHER.example', '"a@b"@bücher.example'),
+        ("bob@test.com", "bob@test.com"),
+        ("bob@xn--a", "bob@xn--a"),
+        ("bob@[192.0.2.1]", "bob@[192.0.2.1]"),
+    ],
+)
+def test_people_see_their_own_script(text: str, shown: str) -> None:
+    """A-labels are for machines; what is shown is read again."""
+    address = parse_address(text, utf8=True)
+
+    assert address.shown == shown
+    assert parse_address(address.shown, utf8=True) == address
+
+
 def test_case_does_not_make_another_mailbox() -> None:
     """No user expects BOB to be somebody else than bob."""
     assert parse_address("BOB@Test.com").key == parse_address("bob@test.com").key

@@ -12,6 +12,7 @@ from zope.interface.verify import verifyObject
 
 from mailsvc.admin.values import LARGEST_PAGE, NewUser
 from mailsvc.auth.passwords import make_password
+from mailsvc.auth.scram import make_keys, read_keys
 from mailsvc.errors import AlreadyThere, CommandError, NotFound, StorageFailed
 from mailsvc.interfaces import ISwitchboard
 from mailsvc.model.account import Account, Role
@@ -20,6 +21,7 @@ from mailsvc.store.schema import transact
 from mailsvc.store.settings import read_settings
 from mailsvc.store.tables import trail
 from tests.support.control_office import Office, PaperSwitchboard, finish, open_office
+from tests.support.plain_passwords import ROUNDS
 
 
 @pytest.fixture
@@ -97,6 +99,19 @@ class TestAccounts:
         account = _found(office, "alice@test.com")
         assert account is not None
         assert [one.hashed for one in account.verifiers] == ["plain:the new one"]
+
+    def test_a_new_password_has_keys_for_scram(self, office: Office) -> None:
+        """The user need not say it even once."""
+        for change in (
+            lambda: _add(office, "alice", password=b"the old one"),
+            lambda: finish(office.administration.set_password("alice", b"the new one", by="me")),
+        ):
+            change()
+            account = _found(office, "alice@test.com")
+            assert account is not None
+            [keys] = [read_keys(str(one.scram)) for one in account.verifiers]
+            password = account.verifiers[0].hashed.removeprefix("plain:").encode()
+            assert keys == make_keys(password, ROUNDS, keys.salt if keys else b"")
 
     def test_a_deleted_user_is_gone_at_once(self, office: Office) -> None:
         """Mail to a deleted account is refused from now on."""

@@ -7,7 +7,6 @@ from typing import Any, ParamSpec, TypeVar
 
 import pytest
 from twisted.cred.checkers import ICredentialsChecker
-from twisted.cred.credentials import UsernamePassword
 from twisted.cred.portal import IRealm, Portal
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -16,11 +15,14 @@ from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
 from mailsvc.auth.checkers import AccountChecker, WrongPassword
-from mailsvc.auth.passwords import Passwords, hash_password, make_password
+from mailsvc.auth.credentials import ClientPassword
+from mailsvc.auth.guard import LoginGuard
+from mailsvc.auth.passwords import Passwords, hash_password, make_password, store_password
 from mailsvc.auth.realm import Door, MailRealm, NotAllowed
 from mailsvc.config.settings import LoginSettings
 from mailsvc.errors import TooBusy
 from mailsvc.model.account import Account, Scope, Verifier
+from mailsvc.model.envelope import Client
 from mailsvc.model.ids import CredentialId
 from tests.support.smtp_talk import MemoryDirectory
 
@@ -29,6 +31,7 @@ Result = TypeVar("Result")
 
 SECRET = b"open sesame"
 HASHED = hash_password(SECRET)
+CLIENT = Client("192.0.2.7", 50_000)
 
 
 class CountingPasswords(Passwords):
@@ -53,7 +56,10 @@ class House:
         self.passwords = CountingPasswords(self.clock, remember)
         self.directory = MemoryDirectory()
         self.give_password(HASHED)
-        self.checker = AccountChecker(self.directory, self.passwords)
+        guard = LoginGuard(self.clock.seconds, LoginSettings())
+        self.learnt: list[tuple[Verifier, bytes]] = []
+        learn = lambda *right: self.learnt.append(right)  # noqa: E731 - one line
+        self.checker = AccountChecker(self.directory, self.passwords, guard, learn)
         self.noted: list[Account] = []
         door = Door(Scope.SMTP, self._receive)
         self.realm = MailRealm(self.directory, {IMessageDelivery: door}, self.noted.append)
@@ -68,15 +74,20 @@ class House:
     async def _receive(self, account: Account) -> tuple[Account, Callable[[], None]]:
         return account, lambda: None
 
-    def log_in(self, name: bytes, password: bytes) -> object:
+    def log_in(self, name: bytes, password: bytes, scope: Scope = Scope.SMTP) -> object:
         """Log in; gives the account, or the class of the failure."""
         answer: Deferred[Any] = self.portal.login(
-            UsernamePassword(name, password), None, IMessageDelivery
+            ClientPassword(name, password, CLIENT, scope), None, IMessageDelivery
         )
         found: list[Any] = []
         _ = answer.addBoth(found.append)
         [result] = found
         return result.type if isinstance(result, Failure) else result[1]
+
+
+def test_no_log_shows_a_password() -> None:
+    """Not even one that writes down all that it has."""
+    assert "secret" not in repr(ClientPassword(b"alice", b"secret", CLIENT, Scope.SMTP))
 
 
 def test_providers_keep_their_interfaces() -> None:
@@ -172,7 +183,7 @@ def test_too_many_checks_are_put_off() -> None:
     passwords = Passwords(Clock(), Clock(), LoginSettings())  # type: ignore[arg-type]  # no thread is started
     passwords._waiting = 500  # noqa: SLF001 - as if so many were under way
 
-    answer = Deferred.fromCoroutine(passwords.make(SECRET))
+    answer: Deferred[Any] = Deferred.fromCoroutine(passwords.make(SECRET))
 
     found: list[Any] = []
     _ = answer.addErrback(lambda failure: found.append(failure.type))
@@ -193,3 +204,36 @@ def test_the_hash_is_argon2id() -> None:
     """RFC 9106, in the PHC format."""
     assert HASHED.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
     assert base64.b64encode(SECRET).decode() not in HASHED
+
+
+def test_all_that_is_kept_of_a_password_is_made_at_once() -> None:
+    """An Argon2id verifier and keys for SCRAM, with as many rounds as the setting says."""
+    stored = store_password(SECRET, 4096)
+
+    assert stored.hashed.startswith("$argon2id$")
+    assert str(stored.scram).startswith("SCRAM-SHA-256$4096:")
+    assert stored.scram != store_password(SECRET, 4096).scram
+
+
+def test_a_credential_opens_only_what_it_is_good_for() -> None:
+    """A password made for collecting mail does not send any."""
+    house = House()
+    alice = house.directory.accounts["alice@test.com"]
+    verifier = Verifier(CredentialId(1), HASHED, scopes=frozenset({Scope.POP3}))
+    house.directory.accounts["alice@test.com"] = replace(alice, verifiers=(verifier,))
+
+    assert house.log_in(b"alice", SECRET) is WrongPassword
+
+
+def test_a_right_password_is_passed_on_to_whom_may_learn_it() -> None:
+    """SCRAM keys are made of it; a wrong one is told nobody."""
+    house = House()
+    house.log_in(b"alice", b"wrong")
+    house.log_in(b"alice", SECRET)
+
+    assert [password for _, password in house.learnt] == [SECRET]
+
+
+def test_a_verifier_does_not_show_its_secrets() -> None:
+    """Whatever is logged of an account."""
+    assert "argon2" not in repr(Verifier(CredentialId(1), HASHED, "SCRAM-SHA-256$..."))

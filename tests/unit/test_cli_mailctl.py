@@ -251,7 +251,7 @@ class TestServices:
         assert lines[0] == (f"mailsvc 1.2.3 on mail.test.com, process {os.getpid()}, up 3 h 20 min")
         assert lines[1].startswith("database: SQLite 3.")
         assert lines[1].endswith(", 1 domain, 1 account, 0 writes waiting")
-        assert lines[4].split() == ["mx", "smtp", "127.0.0.1", "2525", "running", "0"]
+        assert lines[4].split() == ["mx", "smtp", "127.0.0.1", "2525", "none", "running", "0"]
 
     def test_the_status_for_programs(self, office: Office) -> None:
         """Numbers are numbers."""
@@ -410,7 +410,13 @@ class TestCheckConfig:
 
         found = json.loads(_offline("-c", str(config), "check-config", "--json").stdout)["found"]
 
-        assert [one["name"] for one in found["listeners"]] == ["mx", "submission", "pop3"]
+        assert {one["name"]: one["tls"] for one in found["listeners"]} == {
+            "mx": "starttls",
+            "submission": "starttls",
+            "submissions": "implicit",
+            "pop3": "starttls",
+            "pop3s": "implicit",
+        }
 
 
 class TestDatabaseUpgrade:

@@ -63,6 +63,27 @@ def test_an_empty_file_means_the_defaults() -> None:
             f"smtp: {{largest_message: 1{'0' * 400}}}",
             "smtp.largest_message: 1000",
         ),
+        (
+            "limits: {exempt: [10.0.0.0/33]}",
+            "limits.exempt.0: '10.0.0.0/33' is not possible: a network is an address and the bits",
+        ),
+        (
+            "listeners: {mx: {kind: smtp, port: 25, proxies: [mail.test.com]}}",
+            "listeners.mx.proxies.0: 'mail.test.com' is not possible: a network is an address",
+        ),
+        ("limits: {exempt: [10]}", "limits.exempt.0: 10 is not possible: a network is an address"),
+        (
+            "limits: {exempt: [10.0.0.1/8]}",
+            "limits.exempt.0: '10.0.0.1/8' is not possible: its network is 10.0.0.0/8",
+        ),
+        (
+            "limits: {exempt: 10.0.0.0/8}",
+            "limits.exempt: '10.0.0.0/8' is not possible: it should be a list",
+        ),
+        ("limits: {client_messages: 0}", "limits.client_messages: 0 is not possible: a rate is"),
+        ("limits: {client_messages: '60'}", "limits.client_messages: '60' is not possible: a rate"),
+        ("smtp: {subaddress: '@'}", "smtp.subaddress: '@' is not possible: it should be '', '+', "),
+        ("tls: {oldest_version: 1.1}", "tls.oldest_version: '1.1' is not possible: it should be"),
         ("hostname: 2020-13-45", "this is not YAML: month must be in 1..12"),
         ("state: ~nobody-here/mail", "a path begins with ~ and means nobody: "),
         ("log: {folder: ~nobody-here/log}", "a path begins with ~ and means nobody: "),
@@ -91,6 +112,18 @@ def test_relative_paths_start_at_the_file() -> None:
     assert settings.log_folder == Path("/etc/mailsvc/../logs")
     assert settings.control_socket == Path("/etc/mailsvc/here/control.sock")
     assert settings.database_url == "sqlite:////etc/mailsvc/here/mailsvc.db"
+
+
+def test_a_version_needs_no_quotes() -> None:
+    """YAML takes it for a number; people do not."""
+    assert parse("tls: {oldest_version: 1.3}", PATH).tls.oldest_version == "1.3"
+
+
+def test_an_address_is_a_network() -> None:
+    """Of itself."""
+    settings = parse('limits: {exempt: [192.0.2.7, "2001:DB8:0::/32"]}', PATH)
+
+    assert [str(one) for one in settings.limits.exempt] == ["192.0.2.7/32", "2001:db8::/32"]
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:

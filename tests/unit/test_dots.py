@@ -75,3 +75,17 @@ def test_a_piece_never_ends_inside_a_line_end() -> None:
     assert reader.feed(b"c\r\n.\r\n") == b"\r\nc\r\n"
     assert reader.done
     assert not reader.clean
+
+
+@given(st.lists(st.sampled_from([b"\r\n", b"\0", b"a", b"\xff", b"\r\n."])), CUTS)
+def test_only_a_nul_is_unclean_among_octets_of_any_value(
+    pieces: list[bytes], sizes: list[int]
+) -> None:
+    """Eight-bit text passes, with or without line ends."""
+    octets = b"".join(pieces)
+    writer, reader = DotWriter(), DotReader()
+    for piece in cut(writer.feed(octets) + writer.finish(), sizes):
+        if not reader.done:
+            reader.feed(piece)
+
+    assert reader.clean == (b"\0" not in octets)

@@ -11,6 +11,7 @@ from mailsvc.errors import (
     StorageFailed,
     StorageFull,
     TooBusy,
+    TooManyFailures,
 )
 from mailsvc.pop3 import replies
 
@@ -21,6 +22,7 @@ from mailsvc.pop3 import replies
         (MaildropInUse(), b"-ERR [IN-USE] "),
         (LoginFailed(), b"-ERR [AUTH] "),
         (LoginForbidden(), b"-ERR [AUTH] "),
+        (TooManyFailures(), b"-ERR [SYS/TEMP] "),
         (StorageFailed(), b"-ERR [SYS/TEMP] "),
         (StorageFull(), b"-ERR [SYS/TEMP] "),
         (TooBusy(), b"-ERR [SYS/TEMP] "),

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from zope.interface.verify import verifyObject
 
 from mailsvc.config.settings import SpoolSettings
+from mailsvc.config.units import MIB
 from mailsvc.interfaces import IContent
-from mailsvc.spool import LOOK_EVERY, Spool, SpoolRoom
+from mailsvc.spool import LOOK_EVERY, WORTH_KEEPING, Spool, SpoolRoom
 
 
 def make_room(folder: Path, message: int = 100, total: int = 250) -> SpoolRoom:
@@ -86,6 +87,19 @@ def test_a_small_message_stays_in_memory() -> None:
     spool.write(b"x" * 100)
 
     assert whole(spool) == b"x" * 100
+
+
+def test_who_reads_it_again_gets_the_same_pieces(tmp_path: Path) -> None:
+    """A message of megabytes is put together once, not for its digest and again for its rows."""
+    spool = Spool(make_room(tmp_path, message=8 * MIB, total=8 * MIB))
+    for number in range(9):
+        spool.write(bytes([number]) * 50_000)
+
+    first, again = list(spool.pieces(WORTH_KEEPING)), list(spool.pieces(WORTH_KEEPING))
+
+    assert [len(piece) for piece in first] == [WORTH_KEEPING] * 6 + [450_000 - 6 * WORTH_KEEPING]
+    assert all(one is other for one, other in zip(first[:-1], again[:-1], strict=True))
+    assert first == again
 
 
 def test_a_large_message_gives_its_memory_to_others(room: SpoolRoom) -> None:

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from mailsvc.errors import AlreadyThere, CommandError, NotFound
-from mailsvc.model.account import Account, Role, Scope
+from mailsvc.model.account import Account, Role, Scope, StoredPassword
 from mailsvc.model.address import Address, parse_address
 from mailsvc.store.accounts import (
     NewAccount,
@@ -23,9 +23,11 @@ from mailsvc.store.accounts import (
     note_logins,
     populate,
     set_password,
+    set_scram_keys,
 )
 from mailsvc.store.changes import add_user, change_password, remove_user
 from mailsvc.store.engine import Engines, open_engines
+from mailsvc.store.settings import shared_secret
 from mailsvc.store.tables import account, credential, domain, entry, folder, trail
 from tests.support.database_servers import SERVERS
 from tests.support.mail_store import NOON, Store, running, wait_for_a_waiter
@@ -150,6 +152,82 @@ class TestFinding:
         assert alice is not None
         assert alice.verifiers == ()
 
+    @pytest.mark.parametrize(
+        ("scope", "scopes"),
+        [
+            ("", frozenset(Scope)),
+            ("pop3", {Scope.POP3}),
+            ("smtp pop3", {Scope.SMTP, Scope.POP3}),
+            ("imap", frozenset()),
+        ],
+    )
+    def test_a_credential_knows_what_it_is_good_for(
+        self, store: Store, scope: str, scopes: frozenset[Scope]
+    ) -> None:
+        """Everything, or what it was made for."""
+        store.add("alice")
+        store.do(lambda conn: conn.execute(update(credential).values(scope=scope)))
+
+        alice = found(store, "alice")
+
+        assert alice is not None
+        assert [one.scopes for one in alice.verifiers] == [scopes]
+        assert len(alice.verifiers_for(Scope.POP3)) == (Scope.POP3 in scopes)
+
+    def test_the_password_comes_before_other_credentials(self, store: Store) -> None:
+        """SCRAM tells the salt of the first one."""
+        alice = store.add("alice")
+        app = {"account_id": alice.id, "kind": "app", "verifier": "app", "created": NOON}
+        store.do(lambda conn: conn.execute(insert(credential).values(id=1, **app)))
+
+        known = found(store, "alice")
+
+        assert known is not None
+        assert [one.hashed for one in known.verifiers] == ["plain:secret", "app"]
+
+
+class TestScramKeys:
+    """What a login without the password on the wire needs."""
+
+    def test_they_come_and_go_with_the_password(self, store: Store) -> None:
+        """A new password makes old keys worthless."""
+        store.add("alice")
+        stored = StoredPassword("plain:new", "keys of it")
+        store.do(set_password, store.ids, named("alice"), stored)
+        assert self._keys(store) == ["keys of it"]
+
+        store.do(set_password, store.ids, named("alice"), StoredPassword("plain:newer"))
+
+        assert self._keys(store) == [None]
+
+    def test_they_are_added_to_the_password_they_belong_to(self, store: Store) -> None:
+        """Not to one that was set meanwhile."""
+        before = store.add("alice").verifiers[0]
+        store.do(set_scram_keys, before, "its keys")
+        assert self._keys(store) == ["its keys"]
+
+        store.do(lambda conn: conn.execute(update(credential).values(verifier="x", scram=None)))
+        store.do(set_scram_keys, before, "old keys")
+
+        assert self._keys(store) == [None]
+
+    @staticmethod
+    def _keys(store: Store) -> list[str | None]:
+        alice = found(store, "alice")
+        assert alice is not None
+        return [one.scram for one in alice.verifiers]
+
+
+class TestSharedSecret:
+    """What all nodes of one database know, and nobody else."""
+
+    def test_it_is_made_once(self, store: Store) -> None:
+        """The salts of those who do not exist stay the same over a restart."""
+        secret = store.do(shared_secret)
+
+        assert len(secret) == 32
+        assert store.do(shared_secret) == secret
+
 
 class TestPostmaster:
     """Each domain has a postmaster; RFC 5321 section 4.5.1."""
@@ -238,7 +316,10 @@ class TestChanges:
         """An account has one password."""
         alice = store.add("alice")
 
-        assert store.do(set_password, store.ids, named("ALICE"), "plain:new") == alice.id
+        assert (
+            store.do(set_password, store.ids, named("ALICE"), StoredPassword("plain:new"))
+            == alice.id
+        )
 
         assert store.do(passwords) == ["plain:new"]
 
@@ -269,7 +350,7 @@ class TestChanges:
     def test_what_is_not_there_cannot_be_changed(self, store: Store, name: str) -> None:
         """A name that only receives mail is no account: its administrator keeps his own."""
         with pytest.raises(NotFound):
-            store.do(set_password, store.ids, named(name), "x")
+            store.do(set_password, store.ids, named(name), StoredPassword("x"))
         with pytest.raises(NotFound):
             store.do(delete_account, named(name))
 
@@ -277,7 +358,7 @@ class TestChanges:
         """The story is written in the transaction of the deed."""
         new = NewAccount(address=named("alice"), hashed="plain:secret")
         store.do(add_user, store.ids, new, "uid 7")
-        store.do(change_password, store.ids, named("alice"), "plain:new", "uid 7")
+        store.do(change_password, store.ids, named("alice"), StoredPassword("plain:new"), "uid 7")
         store.do(remove_user, store.ids, named("alice"), "uid 7")
 
         told = store.do(
@@ -364,9 +445,13 @@ class TestTwoAdministrators:
         pump = Pump()
         with running(database_url, pump, node=2) as database:
             with other_node.engines.write.begin() as theirs:
-                set_password(theirs, other_node.ids, named("alice"), "plain:earlier")
+                set_password(
+                    theirs, other_node.ids, named("alice"), StoredPassword("plain:earlier")
+                )
                 late = pump.start(
-                    database.write(set_password, database.ids, named("alice"), "plain:later")
+                    database.write(
+                        set_password, database.ids, named("alice"), StoredPassword("plain:later")
+                    )
                 )
                 wait_for_a_waiter(store.engines.write)
             late.result()

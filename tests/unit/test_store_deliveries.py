@@ -15,7 +15,7 @@ from mailsvc.errors import MailboxFull
 from mailsvc.model.account import Account
 from mailsvc.model.address import Address
 from mailsvc.store.accounts import delete_account
-from mailsvc.store.deliveries import CHUNK, INLINE, DeliverBatch, RecipientGone
+from mailsvc.store.deliveries import CHUNK, INLINE, DeliverBatch, Delivery, RecipientGone
 from mailsvc.store.engine import Engines, open_engines
 from mailsvc.store.maildrop import drop_leases, expunge
 from mailsvc.store.removal import purge_bodies
@@ -192,6 +192,63 @@ class TestAllOrNone:
 
         assert answers[-1] is None
         assert store.uids(alice) == [1]
+
+
+class TestReports:
+    """A report is stored with its message, in one transaction."""
+
+    def reported(self, store: Store, sender: Account, *accounts: Account) -> Delivery:
+        """Address a message to accounts, and a report to its sender."""
+        report = store.delivery(b"it was delivered\r\n", sender)._replace(event="report")
+        mail = store.delivery(b"hello\r\n", *accounts, sender=str(sender.address))
+        return mail._replace(reports=(report,))
+
+    def test_the_sender_has_it_with_the_delivery(self, store: Store) -> None:
+        """A message to oneself, too: first the message, then the report."""
+        alice, bob = store.add("alice"), store.add("bob")
+        mail = self.reported(store, alice, bob, alice)
+
+        assert store.deliver(mail) == [None]
+
+        assert store.messages(bob) == [mail.message]
+        assert store.messages(alice) == [mail.message, mail.reports[0].message]
+        assert store.body(mail.reports[0].message) == TRACE + b"it was delivered\r\n"
+        assert mail.weight == mail.octets + mail.reports[0].octets
+        store.do(check_books)
+        wanted = select(trail.c.event).where(trail.c.message_id == mail.reports[0].message)
+        assert store.do(lambda conn: conn.scalars(wanted).all()) == ["report"]
+
+    def test_a_message_that_is_not_stored_is_not_reported(self, store: Store) -> None:
+        """Nobody hears of a delivery that was none."""
+        alice, full = store.add("alice"), store.add("full", quota_messages=0)
+
+        answers = store.deliver(self.reported(store, alice, full))
+
+        assert [type(one) for one in answers] == [MailboxFull]
+        assert store.uids(alice) == []
+
+    def test_a_report_never_holds_mail_back(self, store: Store) -> None:
+        """When the sender's mailbox is full or gone, only the report is dropped."""
+        full, bob = store.add("full", quota_messages=0), store.add("bob")
+        gone = store.add("gone")
+        store.do(delete_account, gone.address)
+
+        answers = store.deliver(self.reported(store, full, bob), self.reported(store, gone, bob))
+
+        assert answers == [None, None]
+        assert store.uids(bob) == [1, 2]
+        assert store.do(count)[0] == 2
+        store.do(check_books)
+
+    def test_a_message_goes_before_a_report(self, store: Store) -> None:
+        """The last place in a mailbox is for mail."""
+        alice, bob = store.add("alice", quota_messages=1), store.add("bob")
+        mail = store.delivery(b"mail\r\n", alice)
+
+        answers = store.deliver(self.reported(store, alice, bob), mail)
+
+        assert answers == [None, None]
+        assert store.messages(alice) == [mail.message]
 
 
 class TestQuota:

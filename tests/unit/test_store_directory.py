@@ -41,7 +41,7 @@ class Desk:
         self.database = SlowDatabase()
         self.clock = Clock()
         slow: Any = self.database
-        self.directory = Directory(slow, self.clock)
+        self.directory = Directory(slow, self.clock, "+")
 
     def ask(self, question: Any) -> list[Any]:
         """Ask; the list gets the answer."""
@@ -73,7 +73,7 @@ def test_it_asks_the_right_question(desk: Desk) -> None:
     desk.ask(desk.directory.home())
 
     assert desk.database.asked == [
-        (find_account, (ALICE,)),
+        (find_account, (ALICE, "+")),
         (account_by_id, (AccountId(7),)),
         (domain_exists, ("test.com",)),
         (first_domain, ()),

@@ -1,14 +1,16 @@
-"""AUTH with PLAIN (RFC 4616) and LOGIN; RFC 4954."""
+"""AUTH; RFC 4954. What is said in a login is the mechanism's matter: ``auth/sasl.py``."""
 
-import base64
-import binascii
+from base64 import b64encode
+from binascii import Error as NotBase64
+from binascii import a2b_base64
 from typing import cast
 
-from twisted.cred.credentials import UsernamePassword
 from twisted.logger import Logger
 from twisted.mail.smtp import IMessageDelivery
 
-from mailsvc.errors import LoginFailed, LoginForbidden, MailError
+from mailsvc.errors import BadResponse, LoginFailed, LoginForbidden, MailError, TooManyFailures
+from mailsvc.interfaces import IExchange
+from mailsvc.model.login import Challenge, LoggedIn
 from mailsvc.smtp.avatar import Submission
 from mailsvc.smtp.replies import (
     ALREADY_LOGGED_IN,
@@ -21,15 +23,12 @@ from mailsvc.smtp.replies import (
     UNKNOWN_MECHANISM,
     Reply,
     from_error,
+    login_put_off,
     reply,
 )
 from mailsvc.smtp.session import Session
 
 _log = Logger()
-_PLAIN_PARTS = 3
-_GO_AHEAD = reply(334, None, "")
-_USERNAME = reply(334, None, "VXNlcm5hbWU6")  # "Username:"
-_PASSWORD = reply(334, None, "UGFzc3dvcmQ6")  # "Password:"
 
 
 async def auth(session: Session, argument: bytes) -> Reply:
@@ -41,75 +40,49 @@ async def auth(session: Session, argument: bytes) -> Reply:
     mechanism, _, initial = argument.partition(b" ")
     if b" " in initial:
         return BAD_ARGUMENT
-    match mechanism.upper():
-        case b"PLAIN":
-            step, challenge = _plain, _GO_AHEAD
-        case b"LOGIN":
-            step, challenge = _login_name, _USERNAME
-        case _:
-            return UNKNOWN_MECHANISM
+    exchange = session.house.authenticator.begin(
+        mechanism.upper().decode("ascii", "replace"),
+        session.client,
+        session.channel,
+        IMessageDelivery,
+    )
+    if exchange is None:
+        return UNKNOWN_MECHANISM
     if not initial:
-        session.awaiting = step
-        return challenge
+        return _ask(session, exchange, exchange.prompt)
     # "=" is the response of no octets; RFC 4954 section 4.
-    return await step(session, b"" if initial == b"=" else initial)
+    return await _take(session, exchange, b"" if initial == b"=" else initial)
 
 
-def _decode(line: bytes) -> bytes | None:
-    """Read base64, strictly; None: it is none."""
+def _ask(session: Session, exchange: IExchange, challenge: bytes) -> Reply:
+    """Send a challenge; the next line is the response."""
+
+    async def respond(session: Session, line: bytes) -> Reply:
+        return CANCELLED if line == b"*" else await _take(session, exchange, line)
+
+    session.awaiting = respond
+    return reply(334, None, b64encode(challenge).decode())
+
+
+async def _take(session: Session, exchange: IExchange, line: bytes) -> Reply:
+    """Take a response, in base64; strictly."""
     try:
-        return base64.b64decode(line, validate=True)
-    except binascii.Error:
-        return None
-
-
-async def _plain(session: Session, line: bytes) -> Reply:
-    """Take ``authzid NUL authcid NUL password``."""
-    if line == b"*":
-        return CANCELLED
-    message = _decode(line)
-    if message is None:
+        response = a2b_base64(line, strict_mode=True)
+    except NotBase64:
         return BAD_BASE64
-    parts = message.split(b"\0")
-    if len(parts) != _PLAIN_PARTS:
-        return BAD_BASE64
-    authzid, authcid, password = parts
-    # Nobody may act for somebody else.
-    if authzid not in {b"", authcid}:
-        return await _refuse(session, authcid, LoginFailed())
-    return await _log_in(session, authcid, password)
-
-
-async def _login_name(session: Session, line: bytes) -> Reply:
-    """Take the user name of LOGIN."""
-    if line == b"*":
-        return CANCELLED
-    name = _decode(line)
-    if name is None:
-        return BAD_BASE64
-
-    async def password(session: Session, line: bytes) -> Reply:
-        if line == b"*":
-            return CANCELLED
-        secret = _decode(line)
-        if secret is None:
-            return BAD_BASE64
-        return await _log_in(session, name, secret)
-
-    session.awaiting = password
-    return _PASSWORD
-
-
-async def _log_in(session: Session, username: bytes, password: bytes) -> Reply:
     try:
-        _, avatar, logout = await session.house.portal.login(
-            UsernamePassword(username, password), session.client, IMessageDelivery
-        )
-    except (LoginFailed, LoginForbidden) as error:
-        return await _refuse(session, username, error)
-    submission = cast("Submission", avatar)
+        done = await exchange.step(response)
+    except MailError as error:
+        return _refuse(session, exchange, error)
+    if isinstance(done, Challenge):
+        return _ask(session, exchange, done.octets)
+    return _come_in(session, done)
+
+
+def _come_in(session: Session, done: LoggedIn) -> Reply:
+    submission = cast("Submission", done.avatar)
     session.login = submission.account
-    session.logout = logout
+    session.logout = done.logout
     _log.info(
         "{account} logged in from {client}",
         account=str(submission.account.address),
@@ -118,14 +91,18 @@ async def _log_in(session: Session, username: bytes, password: bytes) -> Reply:
     return LOGGED_IN
 
 
-async def _refuse(session: Session, username: bytes, error: MailError) -> Reply:
+def _refuse(session: Session, exchange: IExchange, error: MailError) -> Reply:
     """Count a failed login, and send a client away that has too many."""
+    if isinstance(error, BadResponse):
+        return from_error(error)
     _log.info(
-        "login as {username!r} from {client} failed",
-        username=username[:255],
+        "login as {username!r} from {client} failed: {error}",
+        username=exchange.user[:255].decode("utf-8", "backslashreplace"),
         client=session.client.ip,
+        error=str(error),
     )
-    session.failed_logins += 1
-    if session.failed_logins >= session.house.login.most_failures:
-        return TOO_MANY_LOGINS
-    return from_error(error)
+    if isinstance(error, LoginFailed | LoginForbidden | TooManyFailures):
+        session.failed_logins += 1
+        if session.failed_logins >= session.house.login.most_failures:
+            return TOO_MANY_LOGINS
+    return from_error(error) if error.status.permanent else login_put_off(error)

@@ -8,7 +8,7 @@ _HELP = Reply(
     214,
     Status(2, 0, 0),
     (
-        "Commands: EHLO HELO AUTH MAIL RCPT DATA RSET NOOP VRFY HELP QUIT",
+        "Commands: EHLO HELO LHLO STARTTLS AUTH MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT",
         "See RFC 5321; ask postmaster about this server",
     ),
 )

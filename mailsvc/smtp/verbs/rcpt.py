@@ -2,34 +2,25 @@
 
 from mailsvc.model.envelope import Recipient
 from mailsvc.policy.relay import check_recipient
-from mailsvc.smtp.grammar import BadSyntax, parse_forward_path, parse_path_argument
-from mailsvc.smtp.replies import (
-    BAD_ARGUMENT,
-    RECIPIENT_OK,
-    TOO_MANY_RECIPIENTS,
-    UNKNOWN_PARAMETER,
-    UTF8_ADDRESS,
-    Reply,
-)
+from mailsvc.smtp.grammar import parse_forward_path, parse_path_argument
+from mailsvc.smtp.parameters import read_rcpt_parameters
+from mailsvc.smtp.replies import RECIPIENT_OK, TOO_MANY_RECIPIENTS, UTF8_RECIPIENT, Reply
 from mailsvc.smtp.session import Session
 
 
 async def rcpt(session: Session, argument: bytes) -> Reply:
-    """Add a recipient; the same one twice is one recipient."""
-    try:
-        parsed = parse_path_argument(argument, "TO:")
-    except BadSyntax:
-        return BAD_ARGUMENT
-    if not parsed.path.isascii():
-        return UTF8_ADDRESS
-    if parsed.parameters:
-        return UNKNOWN_PARAMETER
+    """Add a recipient; the same one twice is one recipient, and two for the limit."""
+    path, given = parse_path_argument(argument, "TO:")
+    parameters = read_rcpt_parameters(given, session.rcpt_parameters)
+    if not (session.parameters.utf8 or path.isascii()):
+        return UTF8_RECIPIENT
     directory = session.house.directory
-    address = parse_forward_path(parsed.path, await directory.home())
-    if len(session.recipients) >= session.house.settings.most_recipients:
+    address = parse_forward_path(path, await directory.home(), utf8=session.parameters.utf8)
+    if len(session.accepted) >= session.house.settings.most_recipients:
         return TOO_MANY_RECIPIENTS
     local = await directory.is_local(address.domain)
     found = await directory.find(address) if local else None
     account = check_recipient(found, local=local, login=session.login)
-    session.recipients[address] = Recipient(address, account)
+    session.admit_recipient()
+    session.add(Recipient(address, account, *parameters))
     return RECIPIENT_OK

@@ -1,0 +1,81 @@
+"""Tell a sender who asked for it that the message was delivered; RFC 3461 section 5.2.3."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mailsvc.delivery.reports import LARGEST_QUOTE, Action, Fate, Report, write_report
+from mailsvc.delivery.routing import target_of
+from mailsvc.interfaces import IDirectory
+from mailsvc.model.account import Account
+from mailsvc.model.address import Address
+from mailsvc.model.envelope import Envelope, Notify, Recipient
+from mailsvc.model.ids import IdSource, MessageId
+from mailsvc.model.status import Status
+from mailsvc.store.deliveries import Delivery
+
+_DELIVERED = Status(2, 0, 0)
+_NULL_PATH = b"Return-Path: <>\r\n"
+
+
+@dataclass(frozen=True)
+class Reporter:
+    """
+    Makes reports of success for senders of ours; others cannot be reached yet.
+
+    Args:
+        directory: Finds the sender's mailbox.
+        ids: Numbers for reports.
+        hostname: Our name.
+    """
+
+    directory: IDirectory
+    ids: IdSource
+    hostname: str
+
+    async def report(self, envelope: Envelope, delivery: Delivery) -> Delivery:
+        """
+        Add what the sender asked for to a delivery, to be stored in the same transaction.
+
+        A message from the null path gets no report; RFC 3461 section 6.2.
+
+        Raises:
+            StorageFailed: The database does not answer.
+        """
+        asked = [one for one in envelope.recipients if Notify.SUCCESS in one.notify]
+        sender = envelope.sender
+        if not asked or sender is None:
+            return delivery
+        owner = await self.directory.find(sender)
+        if owner is None or not owner.enabled:
+            return delivery
+        written = self._write(envelope, delivery, asked, sender)
+        return delivery._replace(reports=(self._addressed(written, delivery, sender, owner),))
+
+    def _write(
+        self, envelope: Envelope, delivery: Delivery, asked: Sequence[Recipient], sender: Address
+    ) -> Report:
+        trace = delivery.trace[delivery.return_path_octets :]
+        return Report(
+            hostname=self.hostname,
+            sender=sender,
+            identifier=envelope.identifier,
+            arrived=envelope.received,
+            now=envelope.received,
+            fates=[Fate(one.address, Action.DELIVERED, _DELIVERED, one.original) for one in asked],
+            header=trace + delivery.content.head(LARGEST_QUOTE),
+        )
+
+    def _addressed(
+        self, report: Report, delivery: Delivery, sender: Address, owner: Account
+    ) -> Delivery:
+        return Delivery(
+            message=MessageId(self.ids.next()),
+            trace=_NULL_PATH,
+            return_path_octets=len(_NULL_PATH),
+            content=write_report(report),
+            sender="",
+            received=delivery.received,
+            client_ip=delivery.client_ip,
+            targets=(target_of(sender, owner),),
+            event="report",
+        )
