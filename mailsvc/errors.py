@@ -110,6 +110,12 @@ class BadResponse(MailError):
     text = "That is no response of this way to log in"
 
 
+class NotBase64(BadResponse):
+    """A response in a login is not in base64; RFC 4954 section 4, RFC 5034 section 4."""
+
+    text = "That is not base64"
+
+
 class TooManyFailures(MailError):
     """Too many logins failed lately; no password was looked at; RFC 4954 section 6."""
 
@@ -122,6 +128,13 @@ class MaildropInUse(MailError):
 
     status = Status(4, 2, 0)
     text = "Another session has this maildrop open"
+
+
+class LoginTooSoon(MailError):
+    """The user has collected mail a moment ago; RFC 2449 section 8.1.1."""
+
+    status = Status(4, 7, 0)
+    text = "You have logged in a moment ago; please come back later"
 
 
 class OperatorError(Exception):

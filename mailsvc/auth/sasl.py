@@ -1,5 +1,7 @@
 """Ways to log in that know no protocol: PLAIN, LOGIN and SCRAM-SHA-256; RFC 4422."""
 
+from binascii import Error as Base64Error
+from binascii import a2b_base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +15,7 @@ from mailsvc.auth.credentials import ClientPassword, Proven
 from mailsvc.auth.guard import LoginGuard
 from mailsvc.auth.names import LoginName, find_user, read_name
 from mailsvc.auth.saslprep import prepare_octets
-from mailsvc.errors import BadResponse, ChannelBindingFailed, LoginFailed
+from mailsvc.errors import BadResponse, ChannelBindingFailed, LoginFailed, NotBase64
 from mailsvc.interfaces import IAuthenticator, IDirectory, IExchange
 from mailsvc.model.account import Account, Scope
 from mailsvc.model.channel import Channel
@@ -21,7 +23,29 @@ from mailsvc.model.envelope import Client
 from mailsvc.model.ids import AccountId
 from mailsvc.model.login import Challenge, LoggedIn
 
+LONGEST_RESPONSE = 12_288
+"""Octets of a response with its CRLF; RFC 4954 section 4."""
 _PLAIN_PARTS = 3
+
+
+def read_response(line: bytes, *, initial: bool = False) -> bytes:
+    """
+    Decode a response, strictly.
+
+    Args:
+        line: Without its CRLF.
+        initial: It stands in the command itself, where "=" is one of no octets; RFC 4954
+            section 4, RFC 5034 section 4.
+
+    Raises:
+        NotBase64: It is none.
+    """
+    if initial and line == b"=":
+        return b""
+    try:
+        return a2b_base64(line, strict_mode=True)
+    except Base64Error:
+        raise NotBase64 from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,13 @@ class ForeignFrom(StrEnum):
     ALLOW = "allow"
 
 
+class Utf8Headers(StrEnum):
+    """What becomes of headers in UTF-8 for POP3 clients that have not said UTF8."""
+
+    SEND = "send"
+    REFUSE = "refuse"
+
+
 class WithoutTls(StrEnum):
     """Who may log in on a connection without TLS."""
 
@@ -166,6 +173,9 @@ class Pop3Settings(_Section):
     stalled_timeout: Seconds = 120.0
     most_errors: Count = 20
     lease: Seconds = 120.0
+    tarpit: SecondsOrNone = 1.0
+    login_delay: SecondsOrNone = 0.0
+    utf8_headers: Utf8Headers = Utf8Headers.SEND
 
 
 @dataclass(frozen=True, kw_only=True)

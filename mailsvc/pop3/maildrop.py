@@ -10,12 +10,14 @@ from twisted.mail import pop3
 from zope.interface import implementer
 
 from mailsvc.background import Background
+from mailsvc.config.settings import Pop3Settings
 from mailsvc.config.units import KIB
 from mailsvc.interfaces import IMaildrops
 from mailsvc.model.account import Account
 from mailsvc.model.maildrop import Snapshot
 from mailsvc.pop3.bodies import AheadRoom, Bodies
 from mailsvc.pop3.lease import HeldLease
+from mailsvc.pop3.visits import Visits
 
 _FILE_MEMORY = 256 * KIB
 
@@ -28,16 +30,22 @@ class MaildropDoor:
         maildrops: Where the maildrops are.
         clock: Tells when to renew leases.
         background: Renews and releases leases; to be drained before the database stops.
-        lease: Seconds that a maildrop stays taken after a crash.
+        settings: How long a maildrop stays taken after a crash, and how soon its user may
+            come back.
     """
 
     def __init__(
-        self, maildrops: IMaildrops, clock: IReactorTime, background: Background, lease: float
+        self,
+        maildrops: IMaildrops,
+        clock: IReactorTime,
+        background: Background,
+        settings: Pop3Settings,
     ) -> None:
         self._maildrops = maildrops
         self._clock = clock
         self._background = background
-        self._lease = lease
+        self._lease = settings.lease
+        self._visits = Visits(settings.login_delay, clock.seconds)
         self._room = AheadRoom()
 
     async def receive(self, account: Account) -> "tuple[Maildrop, Callable[[], None]]":
@@ -48,10 +56,13 @@ class MaildropDoor:
             The avatar, and what to call when the user leaves.
 
         Raises:
+            LoginTooSoon: The user has been here a moment ago.
             MaildropInUse: Another session holds it.
             StorageFailed: The database does not answer.
         """
+        self._visits.admit(account.id)
         snapshot = await self._maildrops.open(account, self._lease)
+        self._visits.note(account.id)
         held = HeldLease(
             self._maildrops, snapshot.lease, self._lease, self._clock, self._background
         )

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any, ClassVar, cast
 
-from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IHandshakeListener, IReactorTime
 from twisted.internet.protocol import ServerFactory, connectionDone
@@ -16,6 +15,7 @@ from zope.interface import implementer
 from mailsvc.background import Background
 from mailsvc.config.settings import LogLevel, Settings
 from mailsvc.config.units import KIB
+from mailsvc.interfaces import IAuthenticator
 from mailsvc.model.envelope import Client
 from mailsvc.policy.allowance import Limits
 from mailsvc.policy.crowd import Leave, nothing
@@ -26,7 +26,7 @@ from mailsvc.pop3.replies import (
     TOO_MANY_OF_CLIENT,
     Reply,
 )
-from mailsvc.pop3.session import Session
+from mailsvc.pop3.session import LONGEST_LINE, Session
 from mailsvc.pop3.table import COMMANDS, answer, answer_bad
 from mailsvc.wire.dialogue import (
     BadLine,
@@ -39,8 +39,6 @@ from mailsvc.wire.dialogue import (
 )
 from mailsvc.wire.entrance import OPEN, Entrance, enter, switch_to_tls
 
-LONGEST_LINE = 255
-"""Octets, CRLF included; RFC 2449 section 4."""
 _GROUP = 64 * KIB
 """Octets of the replies of a group that leave together."""
 _IN_A_ROW = 100
@@ -112,7 +110,7 @@ class Pop3Protocol(pop3.POP3):
 
     def _new_session(self, client: Client) -> Session:
         return Session(
-            self.factory.portal,
+            self.factory.authenticator,
             self.factory.settings,
             client,
             self._dialogue.channel,
@@ -158,6 +156,7 @@ class Pop3Protocol(pop3.POP3):
 
     async def _hear(self, session: Session) -> Reply:
         """Take one command and find its reply."""
+        self._dialogue.longest_line = session.longest_line
         try:
             line = await self._dialogue.line(self.factory.settings.pop3.idle_timeout)
         except BadLine as bad:
@@ -169,6 +168,8 @@ class Pop3Protocol(pop3.POP3):
     async def _say(self, reply: Reply) -> bool:
         """Say a reply; False: it broke off, and so must the connection."""
         dialogue, stalled = self._dialogue, self.factory.settings.pop3.stalled_timeout
+        if reply.late and self.factory.settings.pop3.tarpit:
+            await dialogue.rest(self.factory.settings.pop3.tarpit)
         dialogue.write(reply.octets)
         if reply.rest is None:
             if dialogue.unsent >= _GROUP:
@@ -193,8 +194,10 @@ class Pop3Protocol(pop3.POP3):
     def _log_command(self, session: Session, line: bytes) -> None:
         verb = line.partition(b" ")[0].upper()
         command = COMMANDS.get(verb)
-        # A password stands also behind a verb that was mistyped.
-        said = verb if command is None or command.raw else line
+        # A password stands also behind a verb that was mistyped, and in a response.
+        said = verb if command is not None else b"something"
+        if command is not None and not command.password and session.awaiting is None:
+            said = line
         self._log.debug("{client} says {said!r}", client=session.client.ip, said=said)
 
     def _log_end(self, session: Session, how: str) -> None:
@@ -217,16 +220,17 @@ class Pop3Factory(ServerFactory[Pop3Protocol]):
     Wiring::
 
         background = Background()  # POP3's own, drained before the database stops
-        door = MaildropDoor(Maildrops(database), reactor, background, settings.pop3.lease)
+        door = MaildropDoor(Maildrops(database), reactor, background, settings.pop3)
         realm = MailRealm(directory, {pop3.IMailbox: Door(Scope.POP3, door.receive)})
-        portal = Portal(realm, [AccountChecker(directory, passwords)])
-        factory = Pop3Factory(portal, settings, reactor, background, admit)
+        portal = Portal(realm, [AccountChecker(directory, passwords, guard), ProofChecker()])
+        authenticator = Authenticator(portal, key_book, {pop3.IMailbox: Scope.POP3})
+        factory = Pop3Factory(authenticator, settings, reactor, background, admit)
 
     To stop: close the ports, ``interrupt``, drain *background*, stop the database.
 
     Args:
-        portal: Where users log in; its avatar for ``pop3.IMailbox`` is a ``Maildrop``.
-        settings: Sections ``pop3``, ``login`` and ``log``.
+        authenticator: Where users log in; the avatar for ``pop3.IMailbox`` is a ``Maildrop``.
+        settings: Sections ``pop3``, ``login``, ``limits`` and ``log``.
         clock: For time-outs.
         background: Runs the conversations.
         admit: Asked for each new connection; False: there are too many.
@@ -236,11 +240,11 @@ class Pop3Factory(ServerFactory[Pop3Protocol]):
 
     noisy = False
     challengers: ClassVar[dict[bytes, Any]] = {}
-    """SASL mechanisms, for ``pop3.IServerFactory``: none yet."""
+    """For ``pop3.IServerFactory``; the SASL mechanisms are in ``auth.sasl``."""
 
     def __init__(
         self,
-        portal: Portal,
+        authenticator: IAuthenticator,
         settings: Settings,
         clock: IReactorTime,
         background: Background,
@@ -248,7 +252,7 @@ class Pop3Factory(ServerFactory[Pop3Protocol]):
         limits: Limits | None = None,
         entrance: Entrance = OPEN,
     ) -> None:
-        self.portal = portal
+        self.authenticator = authenticator
         self.settings = settings
         self.clock = clock
         self.background = background
@@ -285,8 +289,8 @@ class Pop3Factory(ServerFactory[Pop3Protocol]):
         return False
 
     def cap_LOGIN_DELAY(self) -> int:
-        """Tell that users may come back at once."""
-        raise NotImplementedError
+        """Tell how many seconds must lie between two logins."""
+        return round(self.settings.pop3.login_delay)
 
     def perUserLoginDelay(self) -> bool:
         """Tell that this is so for everybody."""

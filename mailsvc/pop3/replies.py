@@ -1,10 +1,10 @@
 """What POP3 answers: the only place that knows its status indicators and response codes."""
 
+from base64 import b64encode
 from collections.abc import AsyncIterator, Iterable
 from typing import NamedTuple
 
-from mailsvc.errors import MailError
-from mailsvc.model.status import Status
+from mailsvc.errors import LoginFailed, LoginTooSoon, MaildropInUse, MailError
 from mailsvc.wire.dots import DotWriter
 
 
@@ -17,12 +17,14 @@ class Reply(NamedTuple):
         rest: What follows, as on the wire, in pieces that fit in memory.
         last: Whether to hang up behind it.
         tls: Whether TLS begins behind it.
+        late: Whether it is held back for a while.
     """
 
     octets: bytes
     rest: AsyncIterator[bytes] | None = None
     last: bool = False
     tls: bool = False
+    late: bool = False
 
     @property
     def failed(self) -> bool:
@@ -51,9 +53,14 @@ def err(text: bytes, code: bytes = b"") -> Reply:
     return Reply(b"-ERR [%b] %b\r\n" % (code, text) if code else b"-ERR %b\r\n" % text)
 
 
+def ask(challenge: bytes) -> Reply:
+    """Ask for a response in a login; RFC 5034 section 4."""
+    return Reply(b"+ %b\r\n" % b64encode(challenge))
+
+
 def refusal(error: MailError) -> Reply:
     """Say no as *error* does; RFC 2449 section 8.1.1, RFC 3206 sections 4 and 5."""
-    return err(str(error).encode("ascii", "replace"), _code(error.status))
+    return err(str(error).encode("ascii", "replace"), _code(error))
 
 
 def finally_(reply: Reply) -> Reply:
@@ -61,17 +68,19 @@ def finally_(reply: Reply) -> Reply:
     return reply._replace(last=True)
 
 
-_SECURITY = 7  # the subject of RFC 3463 section 3.8
-_IN_USE = Status(4, 2, 0)
+# RFC 3206 section 4: AUTH asks for another password, so only a wrong one gets it.
+_CODES: tuple[tuple[type[MailError], bytes], ...] = (
+    (MaildropInUse, b"IN-USE"),
+    (LoginTooSoon, b"LOGIN-DELAY"),
+    (LoginFailed, b"AUTH"),
+)
 
 
-def _code(status: Status) -> bytes:
-    if status == _IN_USE:
-        return b"IN-USE"
-    # RFC 3206 section 4: AUTH asks for another password, SYS/TEMP does not.
-    if status.subject == _SECURITY and status.permanent:
-        return b"AUTH"
-    return b"SYS/PERM" if status.permanent else b"SYS/TEMP"
+def _code(error: MailError) -> bytes:
+    for kind, code in _CODES:
+        if isinstance(error, kind):
+            return code
+    return b"SYS/PERM" if error.status.permanent else b"SYS/TEMP"
 
 
 GREETING = ok(b"mailsvc ready")
@@ -95,7 +104,12 @@ NOTHING_BEHIND = finally_(err(b"nothing may follow STLS before TLS"))
 TOO_LONG = err(b"the line is too long")
 BARE_LF = err(b"lines end in CRLF")
 FAULT = err(b"our fault; please try again later", b"SYS/TEMP")
-BAD_LOGIN = err(b"User name or password is wrong", b"AUTH")
+LOGIN_TOO_LONG = err(b"the response is too long")
+CANCELLED = err(b"cancelled")
+UNKNOWN_MECHANISM = err(b"no such way to log in here; AUTH alone lists them")
+NO_SUCH_LANGUAGE = err(b"I do not speak that language; LANG alone lists them")
+NEEDS_UTF8 = err(b"this message has a header in UTF-8; say UTF8 before the login", b"UTF8")
+UTF8_ON = ok(b"UTF8 enabled")
 # RFC 1939 section 6 has this text.
 NOT_REMOVED = finally_(err(b"some deleted messages not removed", b"SYS/TEMP"))
 TOO_MANY_ERRORS = finally_(err(b"too many errors"))

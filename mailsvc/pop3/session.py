@@ -1,18 +1,24 @@
 """The state of one POP3 connection; it knows no socket."""
 
-from collections.abc import Callable
-from typing import cast
+from collections.abc import Awaitable, Callable, Sequence
 
-from twisted.cred.portal import Portal
-from twisted.logger import Logger
 from twisted.mail import pop3
 
-from mailsvc.auth.credentials import ClientPassword
-from mailsvc.config.settings import Settings, WithoutTls
-from mailsvc.model.account import Scope
+from mailsvc.auth.sasl import LONGEST_RESPONSE
+from mailsvc.config.settings import Settings, Utf8Headers
+from mailsvc.interfaces import IAuthenticator, IExchange
 from mailsvc.model.channel import PLAIN_TEXT, Channel
 from mailsvc.model.envelope import Client
+from mailsvc.policy.limits import is_exempt
+from mailsvc.policy.relay import may_log_in
+from mailsvc.pop3.languages import ENGLISH, Language
 from mailsvc.pop3.maildrop import Maildrop
+from mailsvc.pop3.replies import Reply
+
+LONGEST_LINE = 255
+"""Octets of a command, CRLF included; RFC 2449 section 4."""
+_PATIENT_UNTIL = 2
+"""Wrong commands in a row that are answered at once: anybody may mistype."""
 
 
 def shown(user: bytes) -> str:
@@ -25,7 +31,7 @@ class Session:
     One client from its greeting to its good-bye; RFC 1939 section 3.
 
     Args:
-        portal: Where users log in.
+        authenticator: Where users log in.
         settings: What is allowed.
         client: Who is there.
         channel: What the client talks over.
@@ -34,13 +40,15 @@ class Session:
     """
 
     __slots__ = (
+        "_authenticator",
         "_end",
         "_leave",
-        "_portal",
+        "awaiting",
         "channel",
         "client",
         "errors",
         "failures",
+        "language",
         "maildrop_lost",
         "open_maildrop",
         "removed",
@@ -48,14 +56,13 @@ class Session:
         "settings",
         "stls",
         "user",
+        "utf8",
         "waiting_user",
     )
 
-    _log = Logger()
-
     def __init__(
         self,
-        portal: Portal,
+        authenticator: IAuthenticator,
         settings: Settings,
         client: Client,
         channel: Channel = PLAIN_TEXT,
@@ -63,7 +70,7 @@ class Session:
         stls: bool = False,
         end: Callable[[], None],
     ) -> None:
-        self._portal = portal
+        self._authenticator = authenticator
         self._end = end
         self._leave: Callable[[], None] | None = None
         self.settings = settings
@@ -72,6 +79,12 @@ class Session:
         """TLS or not, and what binds a login to it."""
         self.stls = stls
         """Whether the listener offers STLS."""
+        self.language: Language = ENGLISH
+        """What people are told things in."""
+        self.utf8 = False
+        """Whether the client has said UTF8; RFC 6856 section 2."""
+        self.awaiting: Callable[[Session, bytes], Awaitable[Reply]] | None = None
+        """What takes the next line, which is no command; only in a login."""
         self.waiting_user: bytes | None = None
         """Who said USER and has not yet said PASS."""
         self.user: str | None = None
@@ -83,10 +96,8 @@ class Session:
         """Failed logins."""
         self.errors = 0
         """Wrong commands since the last right one."""
-        self.sent = 0
-        """Messages that the client has fetched."""
-        self.removed = 0
-        """Messages that QUIT has removed."""
+        self.sent = self.removed = 0
+        """Messages that the client has fetched, and that QUIT has removed."""
 
     @property
     def maildrop(self) -> Maildrop:
@@ -100,35 +111,65 @@ class Session:
         """Whether nobody can listen: TLS."""
         return self.channel.secure
 
-    def begin_again(self, channel: Channel) -> None:
-        """Forget what was said before TLS: anybody may have said it; RFC 2595 section 4."""
-        self.channel = channel
-        self.waiting_user = None
+    @property
+    def offers_stls(self) -> bool:
+        """Whether STLS would be agreed to now."""
+        return self.stls and not self.secure and self.open_maildrop is None
 
     @property
     def may_log_in(self) -> bool:
         """Whether a password may come over this connection; RFC 8314 section 3."""
-        without_tls = self.settings.login.without_tls
-        return (
-            self.secure
-            or without_tls is WithoutTls.ALWAYS
-            or (without_tls is WithoutTls.LOOPBACK and self.client.on_this_machine)
-        )
+        return may_log_in(self.client, self.settings.login.without_tls, secure=self.secure)
 
-    async def log_in(self, user: bytes, password: bytes) -> None:
-        """
-        Enter the TRANSACTION state.
+    @property
+    def mechanisms(self) -> Sequence[bytes]:
+        """The SASL mechanisms of this connection, strongest first."""
+        return [name.encode("ascii") for name in self._authenticator.mechanisms(self.channel)]
 
-        Raises:
-            Unauthorized: Wrong, or not allowed here.
-            MailError: The maildrop cannot be opened now.
+    @property
+    def longest_line(self) -> int:
+        """Octets of the next line, CRLF included; RFC 5034 section 4."""
+        return LONGEST_LINE if self.awaiting is None else LONGEST_RESPONSE
+
+    @property
+    def tries_patience(self) -> bool:
+        """Whether a refusal, which is counted already, must wait in the tarpit."""
+        if self.failures == 0 and self.errors <= _PATIENT_UNTIL:
+            return False
+        return not is_exempt(self.client.ip, self.settings.limits.exempt)
+
+    def begin_again(self, channel: Channel) -> None:
+        """Forget what was said before TLS: anybody may have said it; RFC 2595 section 4."""
+        self.channel = channel
+        self.waiting_user = None
+        self.utf8 = False
+        self.language = ENGLISH
+
+    def begin_login(self, mechanism: str) -> IExchange | None:
+        """Begin a login; None: there is no such mechanism here."""
+        return self._authenticator.begin(mechanism, self.client, self.channel, pop3.IMailbox)
+
+    def enter(self, user: str, maildrop: Maildrop, leave: Callable[[], None]) -> None:
+        """Enter the TRANSACTION state."""
+        self.user, self.open_maildrop, self._leave = user, maildrop, leave
+        self.failures = 0
+        maildrop.held.on_lost = self._lose_maildrop
+
+    def understands(self, start: bytes) -> bool:
         """
-        credentials = ClientPassword(user, password, self.client, Scope.POP3)
-        _, maildrop, leave = await self._portal.login(credentials, self.client, pop3.IMailbox)
-        self.open_maildrop, self._leave = cast("Maildrop", maildrop), leave
-        self.open_maildrop.held.on_lost = self._lose_maildrop
-        self.user = shown(user)
-        self._log.info("login of {user!r} from {client}", user=self.user, client=self.client.ip)
+        Whether the client may get a message; RFC 6856 section 4.
+
+        Deviates from RFC 6856: as set by default, it gets a header in UTF-8 also when it has
+        not said UTF8. A converted one would have another size than LIST tells, no signature
+        that holds and no address to reply to; what it gets is what it would have got before
+        there was such a mode.
+
+        Args:
+            start: The message, at least its header.
+        """
+        if self.utf8 or self.settings.pop3.utf8_headers is Utf8Headers.SEND:
+            return True
+        return start.partition(b"\r\n\r\n")[0].isascii()
 
     def leave(self) -> None:
         """Let the maildrop go, without removing anything; harmless the second time."""

@@ -7,12 +7,15 @@ from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
 from mailsvc.errors import MailError
-from mailsvc.pop3 import authorization, transaction
+from mailsvc.pop3 import authorization, logins, transaction
 from mailsvc.pop3.bodies import MessageGone
+from mailsvc.pop3.either_state import capa, lang
+from mailsvc.pop3.languages import spoken
 from mailsvc.pop3.replies import (
     BAD_ARGUMENT,
     BARE_LF,
     FAULT,
+    LOGIN_TOO_LONG,
     NEED_TLS,
     NO_SUCH_MESSAGE,
     TOO_LONG,
@@ -53,10 +56,13 @@ class Command(NamedTuple):
 _FIRST, _THEN = authorization, transaction
 
 COMMANDS = {
-    b"CAPA": Command(_FIRST.capa, _FIRST.capa),
+    b"CAPA": Command(capa, capa),
+    b"LANG": Command(lang, lang, 0, 1),
+    b"UTF8": Command(_FIRST.utf8, None),
     b"STLS": Command(_FIRST.stls, None),
-    b"USER": Command(_FIRST.user, None, 1, 1, password=True),
-    b"PASS": Command(_FIRST.pass_, None, 1, 1, raw=True, password=True),
+    b"USER": Command(logins.user, None, 1, 1, password=True),
+    b"PASS": Command(logins.pass_, None, 1, 1, raw=True, password=True),
+    b"AUTH": Command(logins.auth, None, 0, 2, password=True),
     b"STAT": Command(None, _THEN.stat),
     b"LIST": Command(None, _THEN.list_, 0, 1),
     b"UIDL": Command(None, _THEN.uidl, 0, 1),
@@ -79,6 +85,9 @@ async def answer(session: Session, line: bytes) -> Reply:
         session: Whose.
         line: Without its CRLF.
     """
+    awaiting, session.awaiting = session.awaiting, None
+    if awaiting is not None:
+        return _count(session, await _perform(session, b"AUTH", awaiting, line))
     word, _, rest = line.partition(b" ")
     verb = word.upper()
     reply = await _ask(session, verb, rest)
@@ -89,8 +98,10 @@ async def answer(session: Session, line: bytes) -> Reply:
 
 
 def answer_bad(session: Session, bad: BadLine) -> Reply:
-    """Answer what cannot be a command."""
-    return _count(session, TOO_LONG if isinstance(bad, LineTooLong) else BARE_LF)
+    """Answer what cannot be a command, nor a response: a login is over then."""
+    awaiting, session.awaiting = session.awaiting, None
+    too_long = TOO_LONG if awaiting is None else LOGIN_TOO_LONG
+    return _count(session, too_long if isinstance(bad, LineTooLong) else BARE_LF)
 
 
 async def _ask(session: Session, verb: bytes, rest: bytes) -> Reply:
@@ -139,11 +150,11 @@ async def _perform(session: Session, verb: bytes, perform: Answer, argument: byt
 
 
 def _count(session: Session, reply: Reply) -> Reply:
-    """Send a client away that says nothing right."""
+    """Send a client away that says nothing right, and let one wait that says much wrong."""
     if not reply.failed:
         session.errors = 0
-        return reply
+        return spoken(session.language, reply)
     session.errors += 1
     if session.errors >= session.settings.pop3.most_errors and not reply.last:
-        return TOO_MANY_ERRORS
-    return reply
+        reply = TOO_MANY_ERRORS
+    return spoken(session.language, reply)._replace(late=session.tries_patience)

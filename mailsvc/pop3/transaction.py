@@ -12,6 +12,7 @@ from mailsvc.pop3.replies import (
     BYE,
     DONE,
     MARKED,
+    NEEDS_UTF8,
     NO_SUCH_MESSAGE,
     NOT_REMOVED,
     Reply,
@@ -68,11 +69,13 @@ async def retr(session: Session, argument: bytes) -> Reply:
         return NO_SUCH_MESSAGE
     text = b"%d octets" % maildrop.size(index)
     whole = await maildrop.whole(index)
-    if whole is not None:
+    if whole is None:
+        reply = await _in_pieces(session, text, maildrop.chunks(index))
+    elif session.understands(whole):
         reply = ok_content(text, whole)
     else:
-        reply = await _in_pieces(text, maildrop.chunks(index))
-    session.sent += 1
+        reply = NEEDS_UTF8
+    session.sent += not reply.failed
     return reply
 
 
@@ -87,9 +90,12 @@ async def top(session: Session, argument: bytes) -> Reply:
         return NO_SUCH_MESSAGE
     cutter = TopCutter(count)
     whole = await maildrop.whole(index)
-    if whole is not None:
-        return ok_content(b"top of message follows", cutter.feed(whole))
-    return await _in_pieces(b"top of message follows", _cut(cutter, maildrop.chunks(index)))
+    if whole is None:
+        pieces = _cut(cutter, maildrop.chunks(index))
+        return await _in_pieces(session, b"top of message follows", pieces)
+    if not session.understands(whole):
+        return NEEDS_UTF8
+    return ok_content(b"top of message follows", cutter.feed(whole))
 
 
 async def dele(session: Session, argument: bytes) -> Reply:
@@ -169,10 +175,12 @@ def _listing(maildrop: Maildrop, lines: Callable[[Iterable[int]], list[bytes]]) 
     return ok(text)._replace(rest=slices())
 
 
-async def _in_pieces(text: bytes, pieces: AsyncIterator[bytes]) -> Reply:
+async def _in_pieces(session: Session, text: bytes, pieces: AsyncIterator[bytes]) -> Reply:
     """Wait for the first piece, so that an error can still be told; stuff dots into all."""
     dots = DotWriter()
     first = await anext(pieces, b"")
+    if not session.understands(first):
+        return NEEDS_UTF8
 
     async def rest() -> AsyncIterator[bytes]:
         yield dots.feed(first)

@@ -216,7 +216,7 @@ class MailService(MultiService):
 
     def _make_doors(self) -> dict[type[Interface], Door]:
         maildrop = MaildropDoor(
-            Maildrops(self._database), self._reactor, self._pop3_work, self._settings.pop3.lease
+            Maildrops(self._database), self._reactor, self._pop3_work, self._settings.pop3
         )
         return {
             IMessageDelivery: Door(Scope.SMTP, self._receive_sender),
@@ -261,7 +261,7 @@ class MailService(MultiService):
         settings, kind, entrance = self._settings, listener.kind, self._entrance(listener)
         if kind is Kind.POP3:
             return Pop3Factory(
-                self._portal,
+                self._authenticator,
                 settings,
                 self._reactor,
                 self._pop3_work,

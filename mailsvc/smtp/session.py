@@ -9,6 +9,7 @@ from twisted.cred.portal import Portal
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
+from mailsvc.auth.sasl import LONGEST_RESPONSE
 from mailsvc.config.settings import Kind, LimitSettings, LineEnds, LoginSettings, SmtpSettings
 from mailsvc.errors import MailError, StorageFailed, StorageFull, TooBusy
 from mailsvc.interfaces import IAuthenticator, IContent, IDirectory, IIntake
@@ -27,8 +28,6 @@ from mailsvc.smtp.replies import Chunk, Reply
 LONGEST_COMMAND = 2048
 """Octets with CRLF: 512 of RFC 5321 section 4.5.3.1.4 and room for extensions."""
 STORED = Status(2, 0, 0)
-LONGEST_AUTH = 12_288
-"""Octets with CRLF; RFC 4954 section 4."""
 _PATIENT_UNTIL = 2
 """Errors that are answered at once: anybody may mistype."""
 
@@ -206,7 +205,7 @@ class Session:
     @property
     def longest_line(self) -> int:
         """Octets of the next line, CRLF included."""
-        return LONGEST_AUTH if self.house.kind is Kind.SUBMISSION else LONGEST_COMMAND
+        return LONGEST_RESPONSE if self.house.kind is Kind.SUBMISSION else LONGEST_COMMAND
 
     def greeting(self) -> Reply:
         """Say who we are; RFC 5321 section 4.3.1."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Self, cast
 
 from twisted.cred.checkers import ICredentialsChecker
@@ -17,18 +18,24 @@ from twisted.mail import pop3
 from twisted.python.failure import Failure
 from zope.interface import Interface, implementer
 
-from mailsvc.auth.checkers import WrongPassword
+from mailsvc.auth.checkers import ProofChecker, WrongPassword
+from mailsvc.auth.guard import LoginGuard
 from mailsvc.auth.realm import Door, MailRealm
+from mailsvc.auth.sasl import Authenticator, KeyBook
 from mailsvc.background import Background
 from mailsvc.config.settings import Settings
 from mailsvc.interfaces import IDirectory
-from mailsvc.model.account import Account, Scope
-from mailsvc.model.ids import AccountId
+from mailsvc.model.account import Account, Scope, Verifier
+from mailsvc.model.address import Address
+from mailsvc.model.ids import AccountId, CredentialId
 from mailsvc.pop3.maildrop import MaildropDoor
 from mailsvc.pop3.protocol import Pop3Factory
+from tests.support.plain_passwords import ROUNDS, scram_keys
 from tests.support.pop3_maildrops import MemoryMaildrops, make_account
 
 PASSWORD = b"correct horse"
+_CREDENTIAL = Verifier(CredentialId(1), "", scram_keys(PASSWORD))
+"""Everybody's; the same keys for all are enough here."""
 
 
 class PipeTransport:
@@ -123,8 +130,10 @@ class Accounts:
     def __init__(self) -> None:
         self.by_number: dict[AccountId, Account] = {}
 
-    async def find(self, address: object) -> Account | None:
-        """Find nobody: logins go by number here."""
+    async def find(self, address: Address) -> Account | None:
+        """Look up by address."""
+        found = (one for one in self.by_number.values() if one.address.key == address.key)
+        return next(found, None)
 
     async def by_id(self, account: AccountId) -> Account | None:
         """Look up."""
@@ -159,17 +168,31 @@ class PostOffice:
         self.checker = OnePassword()
         self.accounts = Accounts()
         self.places = 1000
-        lease = self.settings.pop3.lease
-        door = MaildropDoor(self.maildrops, self.clock, self.background, lease)
-        doors: dict[type[Interface], Door] = {pop3.IMailbox: Door(Scope.POP3, door.receive)}
-        portal = Portal(MailRealm(self.accounts, doors), [self.checker])
         self.factory = Pop3Factory(
-            portal, self.settings, self.clock, self.background, self._has_place
+            self._make_authenticator(),
+            self.settings,
+            self.clock,
+            self.background,
+            self._has_place,
         )
+
+    def _make_authenticator(self) -> Authenticator:
+        door = MaildropDoor(self.maildrops, self.clock, self.background, self.settings.pop3)
+        doors: dict[type[Interface], Door] = {pop3.IMailbox: Door(Scope.POP3, door.receive)}
+        portal = Portal(MailRealm(self.accounts, doors), [self.checker, ProofChecker()])
+        guard = LoginGuard(
+            self.clock.seconds, self.settings.login, exempt=self.settings.limits.exempt
+        )
+        book = KeyBook(self.accounts, guard, ROUNDS, lambda: b"secret")
+        return Authenticator(portal, book, {pop3.IMailbox: Scope.POP3})
 
     def add(self, user: bytes, *bodies: bytes, scopes: tuple[Scope, ...] = ()) -> Account:
         """Make a user with some mail."""
-        account = make_account(len(self.accounts.by_number) + 1, *scopes)
+        account = replace(
+            make_account(len(self.accounts.by_number) + 1, *scopes),
+            address=Address(user.decode(), "test.com"),
+            verifiers=(_CREDENTIAL,),
+        )
         self.accounts.by_number[account.id] = account
         self.checker.users[user] = account.id
         self.maildrops.fill(account, *bodies)

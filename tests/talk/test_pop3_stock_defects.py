@@ -102,8 +102,7 @@ def test_it_is_still_one_of_twisteds() -> None:
     assert factory.cap_EXPIRE() is None  # type: ignore[func-returns-value]  # None: never
     assert not factory.perUserExpiration()
     assert not factory.perUserLoginDelay()
-    with pytest.raises(NotImplementedError):
-        factory.cap_LOGIN_DELAY()
+    assert factory.cap_LOGIN_DELAY() == 0
 
 
 def test_a_session_that_says_everything_at_once_is_released() -> None:

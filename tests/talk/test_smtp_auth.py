@@ -4,10 +4,10 @@ import base64
 
 import pytest
 
+from mailsvc.auth.sasl import LONGEST_RESPONSE
 from mailsvc.config.settings import Kind, LimitSettings, LoginSettings, SmtpSettings, WithoutTls
 from mailsvc.config.units import Rate
 from mailsvc.errors import StorageFailed, TooBusy
-from mailsvc.smtp.session import LONGEST_AUTH
 from tests.support.scram_client import ScramClient
 from tests.support.smtp_talk import PASSWORD, Talk
 
@@ -113,9 +113,9 @@ def test_bad_last_messages_of_scram_are_answered() -> None:
 def test_a_response_may_be_long_but_not_endless() -> None:
     """RFC 4954 section 4: 12,288 octets with CRLF."""
     talk = submission().says(b"AUTH PLAIN").hears(b"334 ")
-    talk.says(b"A" * (LONGEST_AUTH - 4)).hears(b"501 5.5.2")
+    talk.says(b"A" * (LONGEST_RESPONSE - 4)).hears(b"501 5.5.2")
 
-    talk.says(b"AUTH PLAIN").hears(b"334 ").says(b"A" * LONGEST_AUTH).hears(b"500 5.5.6")
+    talk.says(b"AUTH PLAIN").hears(b"334 ").says(b"A" * LONGEST_RESPONSE).hears(b"500 5.5.6")
     talk.says(b"NOOP").hears(b"250 2.0.0")
 
 

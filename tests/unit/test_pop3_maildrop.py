@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
 from mailsvc.background import Background
+from mailsvc.config.settings import Pop3Settings
 from mailsvc.errors import MaildropInUse, StorageFailed
 from mailsvc.pop3.maildrop import Maildrop, MaildropDoor
 from tests.support.pop3_maildrops import MemoryMaildrops, make_account
@@ -39,7 +40,9 @@ class Case:
         self.background = Background()
         self.maildrops = MemoryMaildrops(self.clock, inline, chunk=100)
         self.maildrops.fill(ALICE, *bodies)
-        self.door = MaildropDoor(self.maildrops, self.clock, self.background, LEASE)
+        self.door = MaildropDoor(
+            self.maildrops, self.clock, self.background, Pop3Settings(lease=LEASE)
+        )
         self.maildrop: Maildrop
         self.maildrop, self.leave = outcome(self.door.receive(ALICE))
         self.lost: list[bool] = []

@@ -5,6 +5,7 @@ import pytest
 from mailsvc.errors import (
     LoginFailed,
     LoginForbidden,
+    LoginTooSoon,
     MailboxDisabled,
     MaildropInUse,
     MailError,
@@ -21,7 +22,8 @@ from mailsvc.pop3 import replies
     [
         (MaildropInUse(), b"-ERR [IN-USE] "),
         (LoginFailed(), b"-ERR [AUTH] "),
-        (LoginForbidden(), b"-ERR [AUTH] "),
+        (LoginForbidden(), b"-ERR [SYS/PERM] "),
+        (LoginTooSoon(), b"-ERR [LOGIN-DELAY] "),
         (TooManyFailures(), b"-ERR [SYS/TEMP] "),
         (StorageFailed(), b"-ERR [SYS/TEMP] "),
         (StorageFull(), b"-ERR [SYS/TEMP] "),

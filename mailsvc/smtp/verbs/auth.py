@@ -1,13 +1,12 @@
 """AUTH; RFC 4954. What is said in a login is the mechanism's matter: ``auth/sasl.py``."""
 
 from base64 import b64encode
-from binascii import Error as NotBase64
-from binascii import a2b_base64
 from typing import cast
 
 from twisted.logger import Logger
 from twisted.mail.smtp import IMessageDelivery
 
+from mailsvc.auth.sasl import read_response
 from mailsvc.errors import BadResponse, LoginFailed, LoginForbidden, MailError, TooManyFailures
 from mailsvc.interfaces import IExchange
 from mailsvc.model.login import Challenge, LoggedIn
@@ -15,7 +14,6 @@ from mailsvc.smtp.avatar import Submission
 from mailsvc.smtp.replies import (
     ALREADY_LOGGED_IN,
     BAD_ARGUMENT,
-    BAD_BASE64,
     CANCELLED,
     LOGGED_IN,
     NO_PLAIN_LOGIN,
@@ -50,8 +48,7 @@ async def auth(session: Session, argument: bytes) -> Reply:
         return UNKNOWN_MECHANISM
     if not initial:
         return _ask(session, exchange, exchange.prompt)
-    # "=" is the response of no octets; RFC 4954 section 4.
-    return await _take(session, exchange, b"" if initial == b"=" else initial)
+    return await _take(session, exchange, initial, initial=True)
 
 
 def _ask(session: Session, exchange: IExchange, challenge: bytes) -> Reply:
@@ -64,14 +61,12 @@ def _ask(session: Session, exchange: IExchange, challenge: bytes) -> Reply:
     return reply(334, None, b64encode(challenge).decode())
 
 
-async def _take(session: Session, exchange: IExchange, line: bytes) -> Reply:
-    """Take a response, in base64; strictly."""
+async def _take(
+    session: Session, exchange: IExchange, line: bytes, *, initial: bool = False
+) -> Reply:
+    """Take a response, in base64."""
     try:
-        response = a2b_base64(line, strict_mode=True)
-    except NotBase64:
-        return BAD_BASE64
-    try:
-        done = await exchange.step(response)
+        done = await exchange.step(read_response(line, initial=initial))
     except MailError as error:
         return _refuse(session, exchange, error)
     if isinstance(done, Challenge):

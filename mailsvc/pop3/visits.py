@@ -1,0 +1,45 @@
+"""Hold users to the least time between two logins; RFC 2449 section 6.5."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from mailsvc.errors import LoginTooSoon
+from mailsvc.model.ids import AccountId
+
+
+class Visits:
+    """
+    Remembers who has collected mail lately, in memory, on this node.
+
+    Args:
+        delay: Seconds that must lie between two logins of a user; 0: none.
+        seconds: The clock.
+    """
+
+    __slots__ = ("_delay", "_last", "_seconds")
+
+    def __init__(self, delay: float, seconds: Callable[[], float]) -> None:
+        self._delay = delay
+        self._seconds = seconds
+        self._last: OrderedDict[AccountId, float] = OrderedDict()
+
+    def admit(self, account: AccountId) -> None:
+        """
+        Ask before a maildrop is opened.
+
+        Raises:
+            LoginTooSoon: The user was here a moment ago.
+        """
+        last = self._last.get(account)
+        if last is not None and self._seconds() < last + self._delay:
+            raise LoginTooSoon
+
+    def note(self, account: AccountId) -> None:
+        """Note that a maildrop was opened."""
+        if not self._delay:
+            return
+        now = self._seconds()
+        self._last[account] = now
+        self._last.move_to_end(account)
+        while next(iter(self._last.values())) + self._delay <= now:
+            self._last.popitem(last=False)
