@@ -71,8 +71,11 @@ class BinaryConversion:
         """
         Encode what is binary as base64, and leave every other octet as it came.
 
+        A last line without CRLF gets one: it is sent so, and no signature minds it (RFC 6376
+        sections 3.4.3 and 3.4.4).
+
         Returns:
-            The new content, to be closed by the caller; None: it is clean as it is.
+            The new content, to be closed by the caller; None: it is lines as it is.
 
         Raises:
             NotConvertible: A bare CR, bare LF or NUL stands where nothing may be encoded.
@@ -80,11 +83,13 @@ class BinaryConversion:
             ContentGone: *content* was closed meanwhile.
             StorageFull: There is no room for it.
         """
-        if await self._is_clean(content):
+        lines = LineCheck()
+        await self._read(content, lines.feed)
+        if lines.clean and lines.ended:
             return None
         spool = Spool(self.room)
         try:
-            await self._encode(content, spool)
+            await self._fill(spool, content, encode=not lines.clean)
         except OSError:
             spool.close()
             raise StorageFull from None
@@ -93,23 +98,23 @@ class BinaryConversion:
             raise
         return spool
 
-    async def _is_clean(self, content: IContent) -> bool:
-        lines = LineCheck()
-        await self._read(content, lines.feed)
-        return lines.clean
-
-    async def _encode(self, content: IContent, spool: Spool) -> None:
+    async def _fill(self, spool: Spool, content: IContent, *, encode: bool) -> None:
         lines = LineCheck()
 
         def write(octets: bytes) -> None:
             lines.feed(octets)
             spool.write(octets)
 
-        encoder = Encoder(write)
-        await self._read(content, encoder.feed)
-        encoder.finish()
+        if encode:
+            encoder = Encoder(write)
+            await self._read(content, encoder.feed)
+            encoder.finish()
+        else:
+            await self._read(content, write)
         if not lines.clean:
             raise NotConvertible
+        if not lines.ended:
+            spool.write(b"\r\n")
 
     async def _read(self, content: IContent, take: Callable[[bytes], None]) -> None:
         missing = content.octets
@@ -125,11 +130,13 @@ class BinaryConversion:
 class LineCheck:
     """Looks for a bare CR, a bare LF and NUL in octets that come in pieces."""
 
-    __slots__ = ("_clean", "_open")
+    __slots__ = ("_clean", "_open", "ended")
 
     def __init__(self) -> None:
         self._clean = True
         self._open = False
+        self.ended = True
+        """Whether the last line of clean octets has its end; nothing lacks none."""
 
     @property
     def clean(self) -> bool:
@@ -143,6 +150,7 @@ class LineCheck:
         if self._open:
             octets = b"\r" + octets
         self._open = octets.endswith(b"\r")
+        self.ended = octets.endswith(b"\n")
         bare = octets.translate(None, b"\r\n\0")
         ends = 2 * octets.count(b"\r\n") + self._open
         self._clean = len(octets) - len(bare) == ends

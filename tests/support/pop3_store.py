@@ -75,8 +75,9 @@ class SqliteMaildrops:
         self.engines = open_engines(f"sqlite:///{folder / 'test.db'}", 1, 1)
         self._ids = IdSource()
         self._room = SpoolRoom(folder, SpoolSettings())
-        self._database = SameThreadDatabase(self.engines, self._ids, single=single)
-        self.maildrops = Maildrops(cast("Database", self._database))
+        self.database = SameThreadDatabase(self.engines, self._ids, single=single)
+        """Runs any query."""
+        self.maildrops = Maildrops(cast("Database", self.database))
         with self.engines.write.begin() as connection:
             metadata.create_all(connection)
             add_domain(connection, self._ids, "test.com")
@@ -107,5 +108,5 @@ class SqliteMaildrops:
                 client_ip="192.0.2.1",
                 targets=(target,),
             )
-            assert self._database.write_now(deliver, [delivery]) == [None]
+            assert self.database.write_now(deliver, [delivery]) == [None]
             content.close()

@@ -28,6 +28,9 @@ from mailsvc.interfaces import IDirectory
 from mailsvc.model.account import Account, Scope, Verifier
 from mailsvc.model.address import Address
 from mailsvc.model.ids import AccountId, CredentialId
+from mailsvc.interfaces import IDirectory, IMaildrops
+from mailsvc.model.account import Account, Scope
+from mailsvc.model.ids import AccountId
 from mailsvc.pop3.maildrop import MaildropDoor
 from mailsvc.pop3.protocol import Pop3Factory
 from tests.support.plain_passwords import ROUNDS, scram_keys
@@ -156,10 +159,15 @@ class PostOffice:
         settings: All of them.
         inline: Larger bodies are in chunks.
         chunk: Octets of one chunk.
+        maildrops: Others, for tests of both.
     """
 
     def __init__(
-        self, settings: Settings | None = None, inline: int = 64 * 1024, chunk: int = 256 * 1024
+        self,
+        settings: Settings | None = None,
+        inline: int = 64 * 1024,
+        chunk: int = 256 * 1024,
+        maildrops: IMaildrops | None = None,
     ) -> None:
         self.clock = Clock()
         self.settings = settings or Settings()
@@ -168,6 +176,10 @@ class PostOffice:
         self.checker = OnePassword()
         self.accounts = Accounts()
         self.places = 1000
+        lease = self.settings.pop3.lease
+        door = MaildropDoor(maildrops or self.maildrops, self.clock, self.background, lease)
+        doors: dict[type[Interface], Door] = {pop3.IMailbox: Door(Scope.POP3, door.receive)}
+        portal = Portal(MailRealm(self.accounts, doors), [self.checker])
         self.factory = Pop3Factory(
             self._make_authenticator(),
             self.settings,

@@ -216,6 +216,32 @@ class TestConversion:
         """A declaration is no reason to change anything."""
         assert self.convert(octets) is None
 
+    @pytest.mark.parametrize(
+        ("octets", "expected"),
+        [
+            (b"x: y", b"x: y\r\n"),
+            (b"x: y\r\n\r\n--", b"x: y\r\n\r\n--\r\n"),
+            (BINARY + b"\r\nclean", BINARY + b"\r\nclean\r\n"),
+            (BINARY + b"\r\n\0", BINARY.replace(b"binary", b"base64") + b"\r\nAA==\r\n"),
+        ],
+    )
+    def test_the_last_line_ends_as_every_other(self, octets: bytes, expected: bytes) -> None:
+        """POP3 sends its CRLF in any case, so it counts; signatures do not mind that one."""
+        spool = self.convert(octets)
+
+        assert spool is not None
+        assert b"".join(spool.pieces(100)) == expected
+        assert spool.octets == len(expected)
+
+    def test_a_multipart_may_end_without_a_line_end(self) -> None:
+        """Behind its last delimiter nothing needs to stand; RFC 2046 section 5.1.1."""
+        whole = multipart(b"q", [BINARY + b"\r\n" + ODD])
+
+        spool = self.convert(whole.removesuffix(b"\r\n"))
+
+        assert spool is not None
+        assert b"".join(spool.pieces(100)) == encoded(whole)
+
     def test_a_large_message_is_converted(self) -> None:
         """Beyond memory and beyond one piece."""
         payload = bytes(range(256)) * 4 * 1024
