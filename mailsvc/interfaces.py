@@ -87,6 +87,14 @@ class IDirectory(Interface):
     async def home() -> str | None:
         """Give the domain of user names that have none; None: there is no domain yet."""
 
+    async def shortest_keep() -> int | None:
+        """
+        Tell the fewest days that any account keeps the mail of its inbox; None: all for ever.
+
+        For EXPIRE before a login, RFC 2449 section 6.7; afterwards ``Account.keep_days`` is
+        the user's own. Same errors as ``find``.
+        """
+
 
 class IIntake(Interface):
     """The one way for a message into the service."""

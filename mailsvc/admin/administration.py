@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from mailsvc.admin.rules import (
+    checked_keep,
     checked_name,
     checked_page,
     checked_password,
@@ -23,7 +24,13 @@ from mailsvc.errors import CommandError, MailError, NotFound
 from mailsvc.interfaces import ISwitchboard
 from mailsvc.model.address import Address
 from mailsvc.store.accounts import NewAccount, list_accounts
-from mailsvc.store.changes import add_user, change_password, remove_user, switch_service
+from mailsvc.store.changes import (
+    add_user,
+    change_keep,
+    change_password,
+    remove_user,
+    switch_service,
+)
 from mailsvc.store.database import Database, Query
 from mailsvc.store.directory import Directory
 from mailsvc.store.overview import NOTHING_SEEN, Overview, overview
@@ -153,6 +160,23 @@ class Administration:
         await self._change(change_password, self._database.ids, whose, stored, by)
         self._log.info("{by} changed the password of {address}", by=by, address=str(whose))
         return NewLogin(whose, made)
+
+    async def set_keep(self, address: str, days: int | None, *, by: str) -> Address:
+        """
+        Say for how many days an inbox keeps its mail; None: for ever.
+
+        Raises:
+            NotFound: There is no such account.
+        """
+        whose = await self._address(address)
+        await self._change(change_keep, self._database.ids, whose, checked_keep(days), by)
+        self._log.info(
+            "{by} set how long {address} keeps its mail: {days} days",
+            by=by,
+            address=str(whose),
+            days=days or "all",
+        )
+        return whose
 
     async def delete_user(self, address: str, *, by: str) -> Address:
         """

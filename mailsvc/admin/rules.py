@@ -13,6 +13,8 @@ LONGEST_NAME = 255
 """Characters of a display name."""
 LARGEST_QUOTA = (1 << 63) - 1
 """What a column of the database holds."""
+LONGEST_KEEP = 36_500
+"""Days; whoever wants more keeps mail for ever."""
 SERVICES = tuple(sorted({kind.service for kind in Kind}))
 """What can be started and stopped."""
 
@@ -55,6 +57,13 @@ def checked_quota(most: int | None, unit: str) -> int | None:
     if most is not None and not 1 <= most <= LARGEST_QUOTA:
         raise CommandError(f"a quota of {most} {unit} is not possible: 1 at least, or none at all")
     return most
+
+
+def checked_keep(days: int | None) -> int | None:
+    """Refuse a number of days that is none."""
+    if days is not None and not 1 <= days <= LONGEST_KEEP:
+        raise CommandError(f"mail cannot be kept for {days} days: 1 to {LONGEST_KEEP}, or always")
+    return days
 
 
 def checked_service(service: str) -> str:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mailsvc.cli.output import Column, clean, moment, show_json, show_table, size
+from mailsvc.cli.output import Column, clean, count, moment, show_json, show_table, size
 from mailsvc.cli.passwords import password_options, read_password
 from mailsvc.cli.place import Place, as_json, examples, pass_place
 
@@ -170,9 +170,36 @@ def _account_json(account: "AccountSummary") -> dict[str, Any]:
         "octets": account.octets,
         "quota_octets": account.quota_octets,
         "quota_messages": account.quota_messages,
+        "keep_days": account.keep_days,
         "created": account.created.isoformat(),
         "last_login": None if last is None else last.isoformat(),
     }
+
+
+_ALWAYS = "always"
+
+
+@user.command(epilog=examples("mailctl user keep alice 30", f"mailctl user keep alice {_ALWAYS}"))
+@click.argument("address")
+@click.argument("days")
+@as_json
+@pass_place
+def keep(place: Place, address: str, days: str, *, as_json: bool) -> None:
+    """
+    Say for how many DAYS an inbox keeps its mail, or "always".
+
+    Older messages are removed for good, whether or not they were read.
+    """
+    if days != _ALWAYS and not days.isdecimal():
+        raise click.BadParameter(f'{days!r} is no number of days; write 30, or "{_ALWAYS}"')
+    number = None if days == _ALWAYS else int(days)
+    whose: Address = place.talk(lambda client: client.set_keep(address, number))
+    if as_json:
+        show_json({"address": str(whose), "keep_days": number})
+    elif number is None:
+        click.echo(clean(f"{whose.shown} keeps its mail for ever."))
+    else:
+        click.echo(clean(f"{whose.shown} keeps its mail for {count(number, 'day', 'days')}."))
 
 
 @user.command(

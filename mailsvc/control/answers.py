@@ -16,6 +16,7 @@ from mailsvc.control.commands import (
     Status,
     UserAdd,
     UserDelete,
+    UserKeep,
     UserList,
     UserPassword,
 )
@@ -96,6 +97,13 @@ async def user_password(
     return {"address": str(made.address), "password": made.password}
 
 
+async def user_keep(
+    administration: Administration, by: str, *, address: str, days: int | None
+) -> dict[str, Any]:
+    """Say for how long an inbox keeps its mail."""
+    return {"address": str(await administration.set_keep(address, days, by=by))}
+
+
 async def user_delete(administration: Administration, by: str, *, address: str) -> dict[str, Any]:
     """Remove an account."""
     return {"address": str(await administration.delete_user(address, by=by))}
@@ -118,6 +126,7 @@ ANSWERS: Mapping[type[Command], Answer] = {
     UserAdd: user_add,
     UserList: user_list,
     UserPassword: user_password,
+    UserKeep: user_keep,
     UserDelete: user_delete,
     ServiceStart: service_start,
     ServiceStop: service_stop,

@@ -22,6 +22,7 @@ from mailsvc.control.commands import (
     Status,
     UserAdd,
     UserDelete,
+    UserKeep,
     UserList,
     UserPassword,
 )
@@ -107,6 +108,11 @@ class ControlClient:
     async def set_password(self, address: str, password: bytes | None) -> NewLogin:
         """Replace a password; without one it is made at random."""
         return _login(await self._ask(UserPassword, address=address, password=password))
+
+    async def set_keep(self, address: str, days: int | None) -> Address:
+        """Say for how many days an inbox keeps its mail; None: for ever."""
+        found = await self._ask(UserKeep, address=address, days=days)
+        return parse_address(found["address"], utf8=True)
 
     async def delete_user(self, address: str) -> Address:
         """Remove an account with all its mail."""

@@ -134,6 +134,7 @@ ACCOUNT = [
     (b"quota_messages", Integer(optional=True)),
     (b"created", DateTime()),
     (b"last_login", DateTime(optional=True)),
+    (b"keep_days", Integer(optional=True)),
 ]
 """``AccountSummary``."""
 
@@ -150,6 +151,13 @@ class UserPassword(ControlCommand):
 
     arguments = [(b"address", Unicode()), (b"password", String(optional=True))]
     response = [(b"address", Unicode()), (b"password", Unicode(optional=True))]
+
+
+class UserKeep(ControlCommand):
+    """Without days the inbox keeps its mail for ever; the whole address out."""
+
+    arguments = [(b"address", Unicode()), (b"days", Integer(optional=True))]
+    response = [(b"address", Unicode())]
 
 
 class UserDelete(ControlCommand):

@@ -72,6 +72,8 @@ class Account:
         quota_octets: Most octets in all folders together; None: no limit.
         quota_messages: Most messages in all folders together; None: no limit.
         verifiers: All its credentials.
+        keep_days: Days that a message stays in the inbox at least, and is removed after;
+            None: for ever.
     """
 
     id: AccountId
@@ -84,6 +86,7 @@ class Account:
     quota_octets: int | None
     quota_messages: int | None
     verifiers: tuple[Verifier, ...]
+    keep_days: int | None = None
 
     def verifiers_for(self, scope: Scope) -> tuple[Verifier, ...]:
         """Give the credentials that are good for one front end."""
@@ -99,6 +102,7 @@ class AccountSummary:
         messages: In all folders together.
         octets: In all folders together.
         last_login: UTC; None: never.
+        keep_days: As in ``Account``.
     """
 
     id: AccountId
@@ -113,3 +117,4 @@ class AccountSummary:
     quota_messages: int | None
     created: datetime
     last_login: datetime | None
+    keep_days: int | None = None

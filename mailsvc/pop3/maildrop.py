@@ -67,7 +67,7 @@ class MaildropDoor:
             self._maildrops, snapshot.lease, self._lease, self._clock, self._background
         )
         bodies = Bodies(self._maildrops, snapshot, self._room)
-        maildrop = Maildrop(self._maildrops, snapshot, held, bodies)
+        maildrop = Maildrop(self._maildrops, snapshot, held, bodies, account.keep_days)
 
         def leave() -> None:
             self._background.start(maildrop.release(), "release of a maildrop")
@@ -88,17 +88,33 @@ class Maildrop:
         snapshot: What was there when the session began.
         held: The right to be alone in it.
         bodies: Where bodies come from.
+        keep_days: Days after which mail goes by itself; None: never.
     """
 
-    __slots__ = ("_bodies", "_maildrops", "_marked", "_snapshot", "count", "held", "octets")
+    __slots__ = (
+        "_bodies",
+        "_maildrops",
+        "_marked",
+        "_snapshot",
+        "count",
+        "held",
+        "keep_days",
+        "octets",
+    )
 
     def __init__(
-        self, maildrops: IMaildrops, snapshot: Snapshot, held: HeldLease, bodies: Bodies
+        self,
+        maildrops: IMaildrops,
+        snapshot: Snapshot,
+        held: HeldLease,
+        bodies: Bodies,
+        keep_days: int | None = None,
     ) -> None:
         self._maildrops = maildrops
         self._snapshot = snapshot
         self._bodies = bodies
         self._marked: set[int] = set()
+        self.keep_days = keep_days
         self.held = held
         held.on_renewal = bodies.forget_unused
         self.count = len(snapshot)

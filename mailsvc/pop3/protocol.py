@@ -26,7 +26,7 @@ from mailsvc.pop3.replies import (
     TOO_MANY_OF_CLIENT,
     Reply,
 )
-from mailsvc.pop3.session import LONGEST_LINE, Session
+from mailsvc.pop3.session import LONGEST_LINE, Session, ShortestKeep, never
 from mailsvc.pop3.table import COMMANDS, answer, answer_bad
 from mailsvc.wire.dialogue import (
     BadLine,
@@ -115,6 +115,7 @@ class Pop3Protocol(pop3.POP3):
             client,
             self._dialogue.channel,
             stls=self.factory.entrance.offers_tls,
+            shortest_keep=self.factory.shortest_keep,
             end=self.interrupt,
         )
 
@@ -236,6 +237,7 @@ class Pop3Factory(ServerFactory[Pop3Protocol]):
         admit: Asked for each new connection; False: there are too many.
         limits: What one client may do; None: this factory counts for itself.
         entrance: What comes before the greeting.
+        shortest_keep: Tells the fewest days that any user's mail stays; None: for ever.
     """
 
     noisy = False
@@ -251,6 +253,7 @@ class Pop3Factory(ServerFactory[Pop3Protocol]):
         admit: Callable[[], bool] = lambda: True,
         limits: Limits | None = None,
         entrance: Entrance = OPEN,
+        shortest_keep: ShortestKeep = never,
     ) -> None:
         self.authenticator = authenticator
         self.settings = settings
@@ -260,6 +263,7 @@ class Pop3Factory(ServerFactory[Pop3Protocol]):
         """The connections that are open."""
         self.logs_commands = settings.log.level is LogLevel.DEBUG
         self.admit = admit
+        self.shortest_keep = shortest_keep
         self.entrance = entrance
         self.limits = limits or Limits(settings.limits, clock.seconds)
 
@@ -282,7 +286,7 @@ class Pop3Factory(ServerFactory[Pop3Protocol]):
         return "mailsvc"
 
     def cap_EXPIRE(self) -> None:
-        """Tell that mail stays until it is removed."""
+        """Tell that mail stays until it is removed; users who want less hear it in CAPA."""
 
     def perUserExpiration(self) -> bool:
         """Tell that this is so for everybody."""

@@ -4,7 +4,7 @@ from base64 import b64encode
 from collections.abc import AsyncIterator, Iterable
 from typing import NamedTuple
 
-from mailsvc.errors import LoginFailed, LoginTooSoon, MaildropInUse, MailError
+from mailsvc.errors import LoginFailed, LoginForbidden, LoginTooSoon, MaildropInUse, MailError
 from mailsvc.wire.dots import DotWriter
 
 
@@ -68,11 +68,12 @@ def finally_(reply: Reply) -> Reply:
     return reply._replace(last=True)
 
 
-# RFC 3206 section 4: AUTH asks for another password, so only a wrong one gets it.
+# RFC 3206 section 6: AUTH is a wrong password, and an account that may not come in.
 _CODES: tuple[tuple[type[MailError], bytes], ...] = (
     (MaildropInUse, b"IN-USE"),
     (LoginTooSoon, b"LOGIN-DELAY"),
     (LoginFailed, b"AUTH"),
+    (LoginForbidden, b"AUTH"),
 )
 
 

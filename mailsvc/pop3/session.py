@@ -21,6 +21,14 @@ _PATIENT_UNTIL = 2
 """Wrong commands in a row that are answered at once: anybody may mistype."""
 
 
+ShortestKeep = Callable[[], Awaitable[int | None]]
+
+
+async def never() -> int | None:
+    """Tell that all mail stays."""
+    return None
+
+
 def shown(user: bytes) -> str:
     """Write a name, whatever its octets are, for the log."""
     return user.decode("utf-8", "backslashreplace")
@@ -36,6 +44,7 @@ class Session:
         client: Who is there.
         channel: What the client talks over.
         stls: Whether the listener offers STLS.
+        shortest_keep: Tells the fewest days that any user's mail stays; None: for ever.
         end: Ends the connection when another session may have the maildrop.
     """
 
@@ -54,6 +63,7 @@ class Session:
         "removed",
         "sent",
         "settings",
+        "shortest_keep",
         "stls",
         "user",
         "utf8",
@@ -68,6 +78,7 @@ class Session:
         channel: Channel = PLAIN_TEXT,
         *,
         stls: bool = False,
+        shortest_keep: ShortestKeep = never,
         end: Callable[[], None],
     ) -> None:
         self._authenticator = authenticator
@@ -77,6 +88,7 @@ class Session:
         self.client = client
         self.channel = channel
         """TLS or not, and what binds a login to it."""
+        self.shortest_keep = shortest_keep
         self.stls = stls
         """Whether the listener offers STLS."""
         self.language: Language = ENGLISH

@@ -39,6 +39,7 @@ from mailsvc.service.descriptors import allow_connections
 from mailsvc.service.first_run import set_up, show
 from mailsvc.service.listeners import Listeners, MailFactory
 from mailsvc.service.logs import LogFiles
+from mailsvc.service.old_mail import OldMail
 from mailsvc.service.self_signed import self_signed
 from mailsvc.service.state_folder import StateFolder
 from mailsvc.service.upkeep import Upkeep
@@ -106,6 +107,7 @@ class MailService(MultiService):
         self._enrolment = Enrolment(
             self._passwords, self._keep_scram, settings.login.scram_iterations
         )
+        self._maildrops = Maildrops(self._database)
         doors = self._make_doors()
         self._portal = self._make_portal(doors)
         self._authenticator = self._make_authenticator(doors)
@@ -125,7 +127,7 @@ class MailService(MultiService):
             hostname=self._hostname,
             version=__version__,
         )
-        self._upkeep.setServiceParent(self)
+        self._look_after_mail()
         self._watch_certificates()
         ControlService(administration, settings.control_socket, reactor).setServiceParent(self)
 
@@ -216,7 +218,7 @@ class MailService(MultiService):
 
     def _make_doors(self) -> dict[type[Interface], Door]:
         maildrop = MaildropDoor(
-            Maildrops(self._database), self._reactor, self._pop3_work, self._settings.pop3
+            self._maildrops, self._reactor, self._pop3_work, self._settings.pop3
         )
         return {
             IMessageDelivery: Door(Scope.SMTP, self._receive_sender),
@@ -244,6 +246,10 @@ class MailService(MultiService):
     async def _receive_sender(self, account: Account) -> tuple[Submission, Callable[[], None]]:
         return Submission(account, self._directory, self._intake, self._room), lambda: None
 
+    def _look_after_mail(self) -> None:
+        self._upkeep.setServiceParent(self)
+        OldMail(self._database, self._maildrops, self._reactor).setServiceParent(self)
+
     def _watch_certificates(self) -> None:
         looking = TimerService(self._settings.tls.look_every, self._certificates.look)
         looking.clock = self._reactor
@@ -268,6 +274,7 @@ class MailService(MultiService):
                 self._admit,
                 self._limits,
                 entrance,
+                self._directory.shortest_keep,
             )
         house = SmtpHouse(
             kind=kind,

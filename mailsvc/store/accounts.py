@@ -200,6 +200,24 @@ def set_scram_keys(conn: Connection, verifier: Verifier, scram: str) -> None:
     conn.execute(update(credential).where(*same).values(scram=scram))
 
 
+def set_keep(conn: Connection, address: Address, days: int | None) -> AccountId:
+    """
+    Say for how many days an inbox keeps its mail; None: for ever.
+
+    Raises:
+        NotFound: There is no such account.
+    """
+    owner = _owner(conn, address)
+    conn.execute(update(account).where(account.c.id == owner).values(keep_days=days))
+    return owner
+
+
+def shortest_keep(conn: Connection) -> int | None:
+    """Tell the fewest days that any account keeps its mail; None: all keep it for ever."""
+    found: int | None = conn.scalar(select(func.min(account.c.keep_days)))
+    return found
+
+
 def delete_account(conn: Connection, address: Address) -> AccountId:
     """
     Remove an account with all its mail; bodies nobody else has are purged later.
@@ -293,6 +311,7 @@ def _fetch(conn: Connection, condition: ColumnElement[bool]) -> Account | None:
             Verifier(CredentialId(one.id), one.verifier, one.scram, _good_for(one.scope))
             for one in verifiers
         ),
+        keep_days=row.keep_days,
     )
 
 
@@ -330,6 +349,7 @@ def list_accounts(conn: Connection, after: str, most: int) -> list[AccountSummar
             quota_messages=row.quota_messages,
             created=row.created,
             last_login=row.last_login,
+            keep_days=row.keep_days,
         )
         for row in rows
     ]

@@ -5,7 +5,13 @@ from sqlalchemy import Connection
 from mailsvc.model.account import StoredPassword
 from mailsvc.model.address import Address
 from mailsvc.model.ids import AccountId, IdSource
-from mailsvc.store.accounts import NewAccount, add_account, delete_account, set_password
+from mailsvc.store.accounts import (
+    NewAccount,
+    add_account,
+    delete_account,
+    set_keep,
+    set_password,
+)
 from mailsvc.store.settings import write_setting
 from mailsvc.store.trail import note
 
@@ -51,6 +57,21 @@ def remove_user(conn: Connection, ids: IdSource, address: Address, by: str) -> A
     """
     owner = delete_account(conn, address)
     detail = {"by": by, "did": "user delete", "address": str(address)}
+    note(conn, ids, _EVENT, account=owner, detail=detail)
+    return owner
+
+
+def change_keep(
+    conn: Connection, ids: IdSource, address: Address, days: int | None, by: str
+) -> AccountId:
+    """
+    Say for how many days an inbox keeps its mail; *by* is who asked for it.
+
+    Raises:
+        NotFound: There is no such account.
+    """
+    owner = set_keep(conn, address, days)
+    detail = {"by": by, "did": "user keep", "address": str(address), "days": days}
     note(conn, ids, _EVENT, account=owner, detail=detail)
     return owner
 

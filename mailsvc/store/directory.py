@@ -11,7 +11,13 @@ from mailsvc.interfaces import IDirectory
 from mailsvc.model.account import Account
 from mailsvc.model.address import Address
 from mailsvc.model.ids import AccountId
-from mailsvc.store.accounts import account_by_id, domain_exists, find_account, first_domain
+from mailsvc.store.accounts import (
+    account_by_id,
+    domain_exists,
+    find_account,
+    first_domain,
+    shortest_keep,
+)
 from mailsvc.store.database import Database
 
 MOST_REMEMBERED = 20_000
@@ -59,6 +65,10 @@ class Directory:
     async def home(self) -> str | None:
         """Give the domain of logins that name none."""
         return await self._recall("home", lambda: self._database.run(first_domain))
+
+    async def shortest_keep(self) -> int | None:
+        """Give the fewest days that any account keeps its mail."""
+        return await self._recall("keep", lambda: self._database.run(shortest_keep))
 
     def forget(self) -> None:
         """Ask for everything anew: something was changed."""

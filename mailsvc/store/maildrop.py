@@ -19,6 +19,7 @@ from mailsvc.store.removal import release_entries
 from mailsvc.store.tables import chunk, entry, expunged, folder, lock, message
 
 _MOST_PARAMETERS = 500
+_A_MOMENT = timedelta(minutes=1)
 
 # Made once: putting a statement together costs more than running it.
 _UIDVALIDITY = select(folder.c.uidvalidity).where(folder.c.id == bindparam("folder"))
@@ -54,6 +55,7 @@ class Maildrops:
         """Take the lease, then list: what arrives in between is listed too."""
         taken = Lease(account.id, account.inbox, self._database.ids.next())
         if self._local is not None:
+            await self._local.cleared(account.id)
             self._local.take(taken, lease)
         else:
             wish = _Wish(taken, timedelta(seconds=lease))
@@ -93,6 +95,27 @@ class Maildrops:
             await self._database.write(remove, lease.folder, uids)
         else:
             raise MaildropInUse
+
+    async def clear(self, account: AccountId, inbox: FolderId, uids: Sequence[int]) -> bool:
+        """
+        Remove messages in one transaction, for another reason than their reader's wish.
+
+        No session sees its mail go (RFC 1939 section 4: it alone changes the maildrop); one
+        that begins meanwhile waits for the commit.
+
+        Returns:
+            False: a session has the maildrop, and nothing was removed.
+
+        Raises:
+            StorageFailed: Nothing was removed.
+        """
+        if self._local is None:
+            lease = Lease(account, inbox, self._database.ids.next())
+            return await self._database.write(clear, lease, uids)
+        async with self._local.clearing(account) as free:
+            if free:
+                await self._database.write(remove, inbox, uids)
+            return free
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +219,21 @@ def expunge(conn: Connection, lease: Lease, uids: Sequence[int]) -> None:
     if owner != lease.token:
         raise MaildropInUse
     remove(conn, lease.folder, uids)
+
+
+def clear(conn: Connection, lease: Lease, uids: Sequence[int]) -> bool:
+    """
+    Remove messages from a maildrop that no session has; False: one has it.
+
+    The lease is given back in the same transaction, so nobody ever sees it: a session or a
+    node that wants the maildrop meanwhile waits at the key of the row.
+    """
+    (refused,) = take_leases(conn, [_Wish(lease, _A_MOMENT)])
+    if refused is not None:
+        return False
+    remove(conn, lease.folder, uids)
+    release_leases(conn, [lease])
+    return True
 
 
 def remove(conn: Connection, inbox: FolderId, uids: Sequence[int]) -> None:

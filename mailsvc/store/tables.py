@@ -144,6 +144,8 @@ account = _table(
     Column("quota_messages", BigInteger),
     Column("daily_messages", Integer),
     Column("daily_recipients", Integer),
+    # Days after which a message leaves the inbox; None: it stays.
+    Column("keep_days", Integer, index=True),
     Column("language", String(16), nullable=False, default=""),
     Column("created", UtcTime, nullable=False),
     Column("last_login", UtcTime),

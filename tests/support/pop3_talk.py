@@ -24,13 +24,10 @@ from mailsvc.auth.realm import Door, MailRealm
 from mailsvc.auth.sasl import Authenticator, KeyBook
 from mailsvc.background import Background
 from mailsvc.config.settings import Settings
-from mailsvc.interfaces import IDirectory
+from mailsvc.interfaces import IDirectory, IMaildrops
 from mailsvc.model.account import Account, Scope, Verifier
 from mailsvc.model.address import Address
 from mailsvc.model.ids import AccountId, CredentialId
-from mailsvc.interfaces import IDirectory, IMaildrops
-from mailsvc.model.account import Account, Scope
-from mailsvc.model.ids import AccountId
 from mailsvc.pop3.maildrop import MaildropDoor
 from mailsvc.pop3.protocol import Pop3Factory
 from tests.support.plain_passwords import ROUNDS, scram_keys
@@ -150,6 +147,11 @@ class Accounts:
         """Tell it."""
         return "test.com"
 
+    async def shortest_keep(self) -> int | None:
+        """Tell the fewest days of all accounts."""
+        days = (one.keep_days for one in self.by_number.values())
+        return min((one for one in days if one is not None), default=None)
+
 
 class PostOffice:
     """
@@ -159,7 +161,7 @@ class PostOffice:
         settings: All of them.
         inline: Larger bodies are in chunks.
         chunk: Octets of one chunk.
-        maildrops: Others, for tests of both.
+        maildrops: Others, which answer at once; their users come by ``admit``.
     """
 
     def __init__(
@@ -172,24 +174,22 @@ class PostOffice:
         self.clock = Clock()
         self.settings = settings or Settings()
         self.maildrops = MemoryMaildrops(self.clock, inline, chunk)
+        self._opened = maildrops or self.maildrops
         self.background = Background()
         self.checker = OnePassword()
         self.accounts = Accounts()
         self.places = 1000
-        lease = self.settings.pop3.lease
-        door = MaildropDoor(maildrops or self.maildrops, self.clock, self.background, lease)
-        doors: dict[type[Interface], Door] = {pop3.IMailbox: Door(Scope.POP3, door.receive)}
-        portal = Portal(MailRealm(self.accounts, doors), [self.checker])
         self.factory = Pop3Factory(
             self._make_authenticator(),
             self.settings,
             self.clock,
             self.background,
             self._has_place,
+            shortest_keep=self.accounts.shortest_keep,
         )
 
     def _make_authenticator(self) -> Authenticator:
-        door = MaildropDoor(self.maildrops, self.clock, self.background, self.settings.pop3)
+        door = MaildropDoor(self._opened, self.clock, self.background, self.settings.pop3)
         doors: dict[type[Interface], Door] = {pop3.IMailbox: Door(Scope.POP3, door.receive)}
         portal = Portal(MailRealm(self.accounts, doors), [self.checker, ProofChecker()])
         guard = LoginGuard(
@@ -205,10 +205,14 @@ class PostOffice:
             address=Address(user.decode(), "test.com"),
             verifiers=(_CREDENTIAL,),
         )
-        self.accounts.by_number[account.id] = account
-        self.checker.users[user] = account.id
+        self.admit(user, account)
         self.maildrops.fill(account, *bodies)
         return account
+
+    def admit(self, user: bytes, account: Account) -> None:
+        """Let the user of an account log in."""
+        self.accounts.by_number[account.id] = account
+        self.checker.users[user] = account.id
 
     def connect(self, client: str = "127.0.0.1") -> "Talk":
         """Connect a client, which has not yet read the greeting."""
@@ -276,6 +280,25 @@ class Talk:
         rest = self.all_heard[self._heard :]
         assert rest == b"", f"heard {rest!r}"
         return self
+
+    def follows(self, script: str) -> Self:
+        """
+        Play a transcript as RFCs print it.
+
+        Args:
+            script: Lines ``C: said`` and ``S: heard``. What is heard is exact to its last
+                octet; behind ``+OK ...`` and ``-ERR ...`` any text may stand, or none.
+        """
+        for line in script.strip().splitlines():
+            who, _, text = line.strip().partition(":")
+            octets = text.removeprefix(" ").encode("ascii")
+            if who == "C":
+                self.hears_nothing().says(octets)
+            elif octets in (b"+OK ...", b"-ERR ..."):
+                self.hears(octets[:-4])
+            else:
+                self.hears_exactly(octets)
+        return self.hears_nothing()
 
     def next_line(self) -> bytes:
         """Hear one line, and give it without its CRLF."""

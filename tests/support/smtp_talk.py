@@ -90,6 +90,9 @@ class MemoryDirectory:
     async def home(self) -> str | None:
         return "test.com"
 
+    async def shortest_keep(self) -> int | None:
+        return None
+
 
 @implementer(IIntake)
 @dataclass

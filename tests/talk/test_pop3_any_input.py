@@ -1,4 +1,4 @@
-"""Whatever a client sends, and whatever is in the mail."""
+"""Whatever a client sends, and however TCP cuts it up."""
 
 import itertools
 
@@ -35,10 +35,6 @@ login = b"USER alice\r\nPASS " + PASSWORD + b"\r\n"
 sessions = st.tuples(st.sampled_from([b"", login]), st.lists(commands, max_size=12)).map(
     lambda parts: parts[0] + b"".join(parts[1])
 )
-lines = st.lists(
-    st.sampled_from([b".", b"..", b"", b"a", b".a", b"a.", b"\xff", b"+OK", b"Subject: x"]),
-    max_size=12,
-).map(lambda several: b"".join(line + b"\r\n" for line in several))
 
 
 def replies_to(segments: list[bytes]) -> tuple[bytes, list[bytes]]:
@@ -75,25 +71,3 @@ def test_no_octets_crash_a_session(logged_in: bool, segments: list[bytes]) -> No
     heard, _ = replies_to([login if logged_in else b"", *segments])
     assert heard.startswith(b"+OK ")
     assert heard.endswith(b"\r\n")
-
-
-@settings(max_examples=60, deadline=None)
-@given(lines, st.integers(1, 20), st.integers(0, 14))
-def test_all_mail_comes_octet_for_octet(content: bytes, chunk: int, count: int) -> None:
-    """
-    Through RETR and TOP, whatever dots it has and wherever its chunks end.
-
-    Stock Twisted looks for dots in pieces of 16 KiB: a mail with a line end at one edge
-    and a dot behind it ends RETR early, and what follows is taken for the next reply.
-    """
-    office = PostOffice(inline=0, chunk=chunk)
-    office.add(b"alice", content, content)
-    talk = office.log_in()
-
-    assert talk.asks(b"RETR 1") == content
-    header, empty, body = content.partition(b"\r\n\r\n")
-    if content.startswith(b"\r\n"):
-        header, empty, body = b"", b"\r\n", content[2:]
-    shown = body.splitlines(keepends=True)[:count]
-    assert talk.asks(b"TOP 2 %d" % count) == header + empty + b"".join(shown)
-    talk.says(b"NOOP").hears(b"+OK").hears_nothing()

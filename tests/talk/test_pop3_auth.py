@@ -198,7 +198,7 @@ class TestTheExchange:
         office.add(b"carol", scopes=(Scope.SMTP,))
         talk = greeted(office).says(b"AUTH PLAIN " + b64encode(b"\0carol\0wrong"))
         talk.hears(b"-ERR [AUTH]").says(b"AUTH PLAIN " + b64encode(b"\0carol\0" + PASSWORD))
-        talk.hears_exactly(b"-ERR [SYS/PERM] This account may not use this service")
+        talk.hears_exactly(b"-ERR [AUTH] This account may not use this service")
 
     def test_a_disabled_user_is_told_so(self, office: PostOffice) -> None:
         """And counted as a failed login."""
@@ -206,7 +206,7 @@ class TestTheExchange:
         office.accounts.by_number[carol.id] = replace(carol, enabled=False)
         talk, login = greeted(office), b"AUTH PLAIN " + b64encode(b"\0carol\0" + PASSWORD)
         for _ in range(3):
-            talk.is_still_connected().says(login).hears(b"-ERR [SYS/PERM] This account")
+            talk.is_still_connected().says(login).hears(b"-ERR [AUTH] This account")
         talk.is_hung_up_on()
 
     def test_a_maildrop_in_use_is_told_so(self, office: PostOffice) -> None:
@@ -309,3 +309,21 @@ class TestLoginDelay:
         """Neither a wrong password nor a maildrop in use."""
         talk = greeted(office).says(b"AUTH PLAIN " + WRONG).hears(b"-ERR [AUTH]")
         talk.says(b"AUTH PLAIN " + PLAIN).hears(b"+OK")
+
+
+class TestExpire:
+    """How long mail stays; RFC 2449 section 6.7."""
+
+    def test_all_stays_until_it_is_removed(self, office: PostOffice) -> None:
+        """By default."""
+        assert b"EXPIRE NEVER\r\n" in greeted(office).asks(b"CAPA")
+
+    def test_a_user_is_told_the_own_days(self, office: PostOffice) -> None:
+        """Before the login the fewest of all users."""
+        alice = office.accounts.by_number[next(iter(office.accounts.by_number))]
+        office.accounts.by_number[alice.id] = replace(alice, keep_days=30)
+        office.add(b"bob")
+
+        assert b"EXPIRE 30 USER\r\n" in greeted(office).asks(b"CAPA")
+        assert b"EXPIRE 30\r\n" in office.log_in(b"alice").asks(b"CAPA")
+        assert b"EXPIRE NEVER\r\n" in office.log_in(b"bob").asks(b"CAPA")

@@ -115,7 +115,7 @@ class TestUserAndPass:
         """The administrator's switch; only who knows the password learns of it."""
         office.add(b"carol", scopes=(Scope.SMTP,))
         talk = office.connect().hears(b"+OK").says(b"USER carol", b"PASS " + PASSWORD)
-        talk.hears(b"+OK", b"-ERR [SYS/PERM] This account may not use this service")
+        talk.hears(b"+OK", b"-ERR [AUTH] This account may not use this service")
 
     def test_a_maildrop_in_use_is_told_so(self, office: PostOffice) -> None:
         """The client waits instead of asking for the password; RFC 2449 section 8.1.1."""

@@ -28,7 +28,7 @@ ROWS = {
     "Deleted in LIST, UIDL": ("transaction", "test_deleted_messages_are_left_out"),
     "RETR of an empty message": ("transaction", "test_an_empty_message_is_a_message"),
     "RETR dot-stuffing": ("stock_defects", "test_mail_cannot_forge_replies"),
-    "RETR dot-stuffing: edges": ("any_input", "test_all_mail_comes_octet_for_octet"),
+    "RETR dot-stuffing: edges": ("any_mail", "test_all_mail_comes_octet_for_octet"),
     "CRLF storage": ("transaction", "test_a_message_comes_octet_for_octet"),
     "TOP": ("stock_defects", "test_top_shows_lines_of_any_length"),
     "LAST, RPOP": ("authorization", "test_what_is_not_told_is_not_there"),

@@ -22,7 +22,7 @@ from mailsvc.pop3 import replies
     [
         (MaildropInUse(), b"-ERR [IN-USE] "),
         (LoginFailed(), b"-ERR [AUTH] "),
-        (LoginForbidden(), b"-ERR [SYS/PERM] "),
+        (LoginForbidden(), b"-ERR [AUTH] "),
         (LoginTooSoon(), b"-ERR [LOGIN-DELAY] "),
         (TooManyFailures(), b"-ERR [SYS/TEMP] "),
         (StorageFailed(), b"-ERR [SYS/TEMP] "),

@@ -13,7 +13,13 @@ from mailsvc.interfaces import IDirectory
 from mailsvc.model.address import parse_address
 from mailsvc.model.ids import AccountId
 from mailsvc.store import directory as module
-from mailsvc.store.accounts import account_by_id, domain_exists, find_account, first_domain
+from mailsvc.store.accounts import (
+    account_by_id,
+    domain_exists,
+    find_account,
+    first_domain,
+    shortest_keep,
+)
 from mailsvc.store.directory import REMEMBER, Directory
 
 ALICE = parse_address("alice@test.com")
@@ -71,12 +77,14 @@ def test_it_asks_the_right_question(desk: Desk) -> None:
     desk.ask(desk.directory.by_id(AccountId(7)))
     desk.ask(desk.directory.is_local("test.com"))
     desk.ask(desk.directory.home())
+    desk.ask(desk.directory.shortest_keep())
 
     assert desk.database.asked == [
         (find_account, (ALICE, "+")),
         (account_by_id, (AccountId(7),)),
         (domain_exists, ("test.com",)),
         (first_domain, ()),
+        (shortest_keep, ()),
     ]
 
 
