@@ -187,9 +187,13 @@ class IMaildrops(Interface):
     async def release(lease: Lease) -> None:
         """Let the next session in; harmless when the lease is lost."""
 
-    async def read(messages: Sequence[MessageId]) -> Mapping[MessageId, bytes | None]:
+    async def read(messages: Sequence[MessageId], octets: int) -> Mapping[MessageId, bytes | None]:
         """
-        Fetch bodies that are stored in one piece, all in one query.
+        Fetch bodies that are stored in one piece, all together.
+
+        Args:
+            messages: Which.
+            octets: Their sizes together.
 
         Returns:
             None for a body that is stored in chunks: use ``read_chunk``. A message that

@@ -135,7 +135,7 @@ class Bodies:
         held = 0
         try:
             messages = [MessageId(self._snapshot.messages[one]) for one in wanted]
-            found = await self._maildrops.read(messages)
+            found = await self._maildrops.read(messages, planned)
             pairs = zip(wanted, messages, strict=True)
             self._ahead = {one: found[message] for one, message in pairs if message in found}
             self._held = held = sum(len(body) for body in self._ahead.values() if body is not None)

@@ -1,6 +1,7 @@
 """The door to the database: queries on a few threads, writes in group commits."""
 
 from collections.abc import Callable, Sequence
+from sqlite3 import Connection as SqliteConnection
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
@@ -10,6 +11,7 @@ from mailsvc.config.settings import DatabaseSettings
 from mailsvc.model.ids import IdSource
 from mailsvc.store.checkpoints import Checkpoints
 from mailsvc.store.engine import Engines
+from mailsvc.store.glances import Glances
 from mailsvc.store.readers import Readers
 from mailsvc.store.writer import BatchQuery, Writer
 
@@ -50,6 +52,7 @@ class Database:
             if engines.sqlite
             else None
         )
+        self._glances = Glances(engines.read) if engines.sqlite else None
         count = 1 if engines.sqlite else settings.writers
         self._writers = tuple(
             Writer(engines.write, settings, reactor.callFromThread) for _ in range(count)
@@ -80,6 +83,8 @@ class Database:
         if self._checkpoints is not None:
             self._checkpoints.stop()
         self._readers.stop()
+        if self._glances is not None:
+            self._glances.close()
         self._engines.close()
 
     async def run(self, query: Query[P, Result], /, *args: P.args, **kwargs: P.kwargs) -> Result:
@@ -95,6 +100,18 @@ class Database:
             return query(connection, *args, **kwargs)
 
         return await self._readers.ask(ask)
+
+    def glance(self, query: Callable[[SqliteConnection], Result | None]) -> Result | None:
+        """
+        Answer a small query at once, where the database allows it.
+
+        Args:
+            query: Reads a few rows to their end; None: there is too much for a glance.
+
+        Returns:
+            None: use ``run``.
+        """
+        return None if self._glances is None else self._glances.look(query)
 
     async def write(self, query: Query[P, Result], /, *args: P.args, **kwargs: P.kwargs) -> Result:
         """

@@ -117,9 +117,9 @@ def open_engines(text: str, readers: int, writers: int) -> Engines:
     url = parse_url(text)
     try:
         if url.get_backend_name() == "sqlite":
-            # One more than readers: the connection that makes checkpoints.
+            # Two more than readers: the connections for checkpoints and for glances.
             return Engines(
-                _sqlite(url, readers + 1, writes=False), _sqlite(url, 1, writes=True), True
+                _sqlite(url, readers + 2, writes=False), _sqlite(url, 1, writes=True), True
             )
         return Engines(
             _server(url, readers, "AUTOCOMMIT"), _server(url, writers, "READ COMMITTED"), False

@@ -4,10 +4,15 @@ from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from sqlite3 import Connection as SqliteConnection
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, insert, select, update
+from sqlalchemy.dialects import sqlite
 from zope.interface import implementer
 
+from mailsvc.config.units import KIB
 from mailsvc.errors import MaildropInUse
 from mailsvc.interfaces import IMaildrops
 from mailsvc.model.account import Account
@@ -21,6 +26,12 @@ from mailsvc.store.tables import chunk, entry, expunged, folder, lock, message
 _MOST_PARAMETERS = 500
 _A_MOMENT = timedelta(minutes=1)
 
+
+def _text_of(statement: Select[Any]) -> str:
+    """Write a statement as SQLite's own module takes it, for glances."""
+    return str(statement.compile(dialect=sqlite.dialect(paramstyle="qmark")))
+
+
 # Made once: putting a statement together costs more than running it.
 _UIDVALIDITY = select(folder.c.uidvalidity).where(folder.c.id == bindparam("folder"))
 _LISTING = (
@@ -28,6 +39,15 @@ _LISTING = (
     .where(entry.c.folder_id == bindparam("folder"))
     .order_by(entry.c.uid)
 )
+_SMALL = _text_of(
+    select(folder.c.uidvalidity, folder.c.messages).where(folder.c.id == bindparam("folder"))
+)
+_SMALL_LISTING = _text_of(_LISTING)
+_BODY = _text_of(select(message.c.body).where(message.c.id == bindparam("message")))
+_GLANCE_MESSAGES = 500
+"""A maildrop with no more is listed at a glance: half a millisecond."""
+_GLANCE_OCTETS = 512 * KIB
+"""Bodies of no more are fetched at a glance."""
 _BODIES = select(message.c.id, message.c.body).where(
     message.c.id.in_(bindparam("messages", expanding=True))
 )
@@ -61,7 +81,8 @@ class Maildrops:
             wish = _Wish(taken, timedelta(seconds=lease))
             await self._database.write_batch(take_leases, wish, shard=account.inbox)
         try:
-            return await self._database.run(take_snapshot, taken)
+            seen = self._database.glance(partial(glance_at_maildrop, lease=taken))
+            return seen if seen is not None else await self._database.run(take_snapshot, taken)
         except Exception:
             await self.release(taken)
             raise
@@ -79,9 +100,14 @@ class Maildrops:
         else:
             await self._database.write_batch(release_leases, lease, shard=lease.folder)
 
-    async def read(self, messages: Sequence[MessageId]) -> Mapping[MessageId, bytes | None]:
-        """Fetch bodies, all in one query."""
-        return await self._database.run(read_bodies, messages)
+    async def read(
+        self, messages: Sequence[MessageId], octets: int
+    ) -> Mapping[MessageId, bytes | None]:
+        """Fetch bodies, all together."""
+        seen = None
+        if octets <= _GLANCE_OCTETS:
+            seen = self._database.glance(partial(glance_at_bodies, messages=messages))
+        return await self._database.run(read_bodies, messages) if seen is None else seen
 
     async def read_chunk(self, message: MessageId, number: int) -> bytes | None:
         """Fetch a part of a large body."""
@@ -191,6 +217,28 @@ def take_snapshot(conn: Connection, lease: Lease) -> Snapshot:
         messages.extend(columns[1])
         octets.extend(columns[2])
     return Snapshot(lease, uidvalidity or 0, uids, messages, octets)
+
+
+def glance_at_maildrop(conn: SqliteConnection, lease: Lease) -> Snapshot | None:
+    """List a maildrop as ``take_snapshot`` does; None: it is no small one."""
+    row = conn.execute(_SMALL, (lease.folder,)).fetchone()
+    if row is None or row[1] > _GLANCE_MESSAGES:
+        return None
+    rows = conn.execute(_SMALL_LISTING, (lease.folder,)).fetchall()
+    uids, messages, octets = zip(*rows, strict=True) if rows else ((), (), ())
+    return Snapshot(lease, row[0], array("q", uids), array("q", messages), array("q", octets))
+
+
+def glance_at_bodies(
+    conn: SqliteConnection, messages: Sequence[MessageId]
+) -> dict[MessageId, bytes | None]:
+    """Fetch bodies as ``read_bodies`` does."""
+    found: dict[MessageId, bytes | None] = {}
+    for number in messages:
+        row = conn.execute(_BODY, (number,)).fetchone()
+        if row is not None:
+            found[number] = row[0]
+    return found
 
 
 def read_bodies(conn: Connection, messages: Sequence[MessageId]) -> dict[MessageId, bytes | None]:

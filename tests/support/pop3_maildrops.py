@@ -129,8 +129,11 @@ class MemoryMaildrops:
         if self._holds(lease):
             del self._leases[lease.account]
 
-    async def read(self, messages: Sequence[MessageId]) -> Mapping[MessageId, bytes | None]:
+    async def read(
+        self, messages: Sequence[MessageId], octets: int
+    ) -> Mapping[MessageId, bytes | None]:
         """Fetch small bodies."""
+        del octets
         await self._obstacle("read")
         self.reads.append(len(messages))
         found = {number: self._bodies[number] for number in messages if number in self._bodies}

@@ -59,7 +59,7 @@ class Case:
     def bodies(self, snapshot: Snapshot) -> list[bytes | None]:
         """Fetch all bodies."""
         messages = [MessageId(message) for message in snapshot.messages]
-        found = now(self.maildrops.read(messages))
+        found = now(self.maildrops.read(messages, 0))
         return [found[message] for message in messages]
 
 
@@ -208,7 +208,7 @@ def test_a_missing_message_is_missing_in_the_answer(case: Case) -> None:
     snapshot = case.open(case.account(b"one\r\n"))
     there, not_there = MessageId(snapshot.messages[0]), MessageId(1 << 60)
 
-    assert now(case.maildrops.read([not_there, there])) == {there: b"one\r\n"}
+    assert now(case.maildrops.read([not_there, there], 0)) == {there: b"one\r\n"}
     assert now(case.maildrops.read_chunk(not_there, 0)) is None
 
 
