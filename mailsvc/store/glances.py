@@ -12,8 +12,8 @@ Result = TypeVar("Result")
 
 SLOW = 0.02
 """Seconds after which a query was no small one: the disk is cold, or busy."""
-REST = 1.0
-"""Seconds in which the threads are asked instead, so that nobody waits for the disk."""
+REST = 0.25
+"""Seconds in which the threads are asked instead, so that nobody waits for the disk often."""
 
 
 class Glances:

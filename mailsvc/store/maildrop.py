@@ -1,5 +1,6 @@
 """POP3's view of an inbox: lease, listing, bodies, removal."""
 
+import json
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from functools import partial
 from sqlite3 import Connection as SqliteConnection
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects import sqlite
 from zope.interface import implementer
 
@@ -43,7 +44,14 @@ _SMALL = _text_of(
     select(folder.c.uidvalidity, folder.c.messages).where(folder.c.id == bindparam("folder"))
 )
 _SMALL_LISTING = _text_of(_LISTING)
-_BODY = _text_of(select(message.c.body).where(message.c.id == bindparam("message")))
+# A list of any length in one parameter: half the time of one query for each body.
+_SMALL_BODIES = _text_of(
+    select(message.c.id, message.c.body).where(
+        message.c.id.in_(
+            select(func.json_each(bindparam("messages")).table_valued("value").c.value)
+        )
+    )
+)
 _GLANCE_MESSAGES = 500
 """A maildrop with no more is listed at a glance: half a millisecond."""
 _GLANCE_OCTETS = 512 * KIB
@@ -233,12 +241,7 @@ def glance_at_bodies(
     conn: SqliteConnection, messages: Sequence[MessageId]
 ) -> dict[MessageId, bytes | None]:
     """Fetch bodies as ``read_bodies`` does."""
-    found: dict[MessageId, bytes | None] = {}
-    for number in messages:
-        row = conn.execute(_BODY, (number,)).fetchone()
-        if row is not None:
-            found[number] = row[0]
-    return found
+    return dict(conn.execute(_SMALL_BODIES, (json.dumps(messages),)).fetchall())
 
 
 def read_bodies(conn: Connection, messages: Sequence[MessageId]) -> dict[MessageId, bytes | None]:
