@@ -1,5 +1,6 @@
 """``mailctl user``: accounts."""
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -190,7 +191,7 @@ def keep(place: Place, address: str, days: str, *, as_json: bool) -> None:
 
     Older messages are removed for good, whether or not they were read.
     """
-    if days != _ALWAYS and not days.isdecimal():
+    if days != _ALWAYS and not re.fullmatch("[0-9]{1,9}", days):
         raise click.BadParameter(f'{days!r} is no number of days; write 30, or "{_ALWAYS}"')
     number = None if days == _ALWAYS else int(days)
     whose: Address = place.talk(lambda client: client.set_keep(address, number))

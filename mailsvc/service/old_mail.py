@@ -1,6 +1,6 @@
 """Remove mail that is older than its owner keeps it, a few messages at a time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from twisted.application.service import Service
@@ -62,12 +62,20 @@ class OldMail(Service):
             self._loop.stop()
 
     async def round(self) -> None:
-        """Do it once; what fails is tried again in the next round."""
+        """Do it once; what fails is tried again in the next round, and holds nothing else up."""
+        inboxes: Sequence[KeptInbox] = ()
         try:
-            for inbox in await self._database.run(list_kept_inboxes):
-                await self._clear(inbox)
+            inboxes = await self._database.run(list_kept_inboxes)
         except Exception as error:  # noqa: BLE001 - the next round tries again
-            self._log.warn("removing old mail failed: {error}", error=str(error))
+            self._warn(error)
+        for inbox in inboxes:
+            try:
+                await self._clear(inbox)
+            except Exception as error:  # noqa: BLE001 - the next round tries again
+                self._warn(error)
+
+    def _warn(self, error: Exception) -> None:
+        self._log.warn("removing old mail failed: {error}", error=str(error))
 
     async def _clear(self, inbox: KeptInbox) -> None:
         before, removed = self._now() - timedelta(days=inbox.days), 0

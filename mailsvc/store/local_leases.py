@@ -47,8 +47,11 @@ class LocalLeases:
         """
         async with self._clearing:
             self._cleared = account
+            free = not self._is_taken(account)
+            if free:
+                self._held.pop(account, None)  # void: its session must not come back to it
             try:
-                yield not self._is_taken(account)
+                yield free
             finally:
                 self._cleared = None
 

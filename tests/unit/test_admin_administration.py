@@ -123,6 +123,30 @@ class TestAccounts:
         assert str(gone) == "alice@test.com"
         assert _found(office, "alice@test.com") is None
 
+    def test_how_long_mail_is_kept_is_known_at_once(self, office: Office) -> None:
+        """POP3 tells it to the next client, and the trail who said so."""
+        _add(office, "alice")
+        assert finish(office.directory.shortest_keep()) is None
+
+        whose = finish(office.administration.set_keep("alice", 30, by="uid 7"))
+
+        account = _found(office, str(whose))
+        assert account is not None
+        assert (account.keep_days, finish(office.directory.shortest_keep())) == (30, 30)
+        finish(office.administration.set_keep("alice", None, by="uid 7"))
+        assert finish(office.directory.shortest_keep()) is None
+        told = _story(office)[1:]
+        assert [(one["did"], one["address"], one["days"]) for one in told] == [
+            ("user keep", "alice@test.com", 30),
+            ("user keep", "alice@test.com", None),
+        ]
+
+    @pytest.mark.parametrize("days", [0, -1, 36_501])
+    def test_mail_is_kept_for_a_day_at_least(self, office: Office, days: int) -> None:
+        """And a number of days that nobody means is refused."""
+        with pytest.raises(CommandError, match=f"for {days} days: 1 to 36500, or always"):
+            finish(office.administration.set_keep("admin", days, by="uid 7"))
+
     def test_the_list_comes_in_pages(self, office: Office) -> None:
         """Each page says where the next one begins; the last one says that it is."""
         for name in ("alice", "bob", "carol"):

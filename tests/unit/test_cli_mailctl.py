@@ -198,6 +198,59 @@ class TestUserList:
         assert "a\N{REPLACEMENT CHARACTER}2jb@test.com" in done.output
 
 
+class TestUserKeep:
+    """``mailctl user keep``."""
+
+    @pytest.mark.parametrize(
+        ("days", "told", "listed"),
+        [
+            ("30", "for 30 days", 30),
+            ("1", "for 1 day", 1),
+            ("always", "for ever", None),
+        ],
+    )
+    def test_it_says_what_holds_now(
+        self, office: Office, days: str, told: str, listed: int | None
+    ) -> None:
+        """And the list for programs has it."""
+        _mailctl(office, "user", "keep", "admin", "7")
+
+        done = _mailctl(office, "user", "keep", "admin", days)
+
+        assert done.stdout == f"admin@test.com keeps its mail {told}.\n"
+        [admin] = json.loads(_mailctl(office, "user", "list", "--json").stdout)
+        assert admin["keep_days"] == listed
+
+    def test_programs_read_it(self, office: Office) -> None:
+        """As JSON."""
+        done = _mailctl(office, "user", "keep", "admin", "30", "--json")
+        assert json.loads(done.stdout) == {"address": "admin@test.com", "keep_days": 30}
+
+    @pytest.mark.parametrize("days", ["never", "1.5", "", "9" * 5000, "\u0663"])
+    def test_what_is_no_number_of_days_is_wrong_usage(self, office: Office, days: str) -> None:
+        """The daemon is not even asked."""
+        done = _mailctl(office, "user", "keep", "admin", days)
+
+        assert done.exit_code == 2
+        assert "always" in done.stderr
+
+    def test_a_number_that_nobody_means_is_refused(self, office: Office) -> None:
+        """Exit status 1."""
+        done = _mailctl(office, "user", "keep", "admin", "0")
+
+        assert done.exit_code == 1
+        assert done.stderr == "mailctl: mail cannot be kept for 0 days: 1 to 36500, or always\n"
+
+    def test_a_stranger_keeps_nothing(self, office: Office) -> None:
+        """Exit status 1."""
+        done = _mailctl(office, "user", "keep", "nobody", "30")
+
+        assert (done.exit_code, done.stderr) == (
+            1,
+            "mailctl: there is no account nobody@test.com\n",
+        )
+
+
 class TestUserDelete:
     """``mailctl user delete``."""
 

@@ -79,6 +79,10 @@ class TestCommands:
         bob = line.finish(client.list_users("", 2)).accounts[1]
         assert (bob.display_name, bob.role, bob.quota_octets) == ("Bob Bär", Role.ADMIN, 1 << 40)
         assert line.finish(client.set_password("bob", None)).password
+        assert str(line.finish(client.set_keep("bob", 30))) == "bob@test.com"
+        assert line.finish(client.list_users("", 2)).accounts[1].keep_days == 30
+        line.finish(client.set_keep("bob", None))
+        assert line.finish(client.list_users("", 2)).accounts[1].keep_days is None
         assert str(line.finish(client.delete_user("bob"))) == "bob@test.com"
         assert len(line.finish(client.list_users()).accounts) == 1
 

@@ -11,6 +11,8 @@ from sqlalchemy import Connection, event, inspect, text
 
 from alembic import command
 from mailsvc.errors import StartError
+from mailsvc.model.address import parse_address
+from mailsvc.store.accounts import find_account
 from mailsvc.store.engine import Engines, open_engines
 from mailsvc.store.overview import overview
 from mailsvc.store.schema import alembic_config, prepare, transact, upgrade
@@ -85,6 +87,36 @@ class TestSteps:
 
         assert (seen.engine or "").lower().startswith(f"{kind} ")
         assert (seen.revision, seen.domains, seen.accounts) == (revision, 0, 0)
+
+
+def fill_first_revision(conn: Connection) -> None:
+    """Bring an empty database to the first revision, with a user and his folder in it."""
+    command.upgrade(alembic_config(conn), "0001")
+    conn.execute(text("INSERT INTO domain VALUES (1, 'test.com', :yes, NULL, 0)"), {"yes": True})
+    conn.execute(
+        text(
+            "INSERT INTO account (id, domain_id, address, address_key, display_name, role,"
+            " enabled, smtp_on, pop3_on, web_on, language, created) VALUES"
+            " (2, 1, 'a@test.com', 'a@test.com', '', 'user', :yes, :yes, :yes, :yes, '', 0)"
+        ),
+        {"yes": True},
+    )
+    conn.execute(text("INSERT INTO folder VALUES (3, 2, 'INBOX', 'inbox', 1, 1, 1, 0, 0)"))
+
+
+class TestUpgrade:
+    """An older database is brought to this version as it is."""
+
+    def test_an_upgrade_keeps_accounts_and_folders(self, empty: Engines) -> None:
+        """And whatever an account can have since then, it does not have at first."""
+        transact(empty, fill_first_revision)
+
+        upgrade(empty)
+
+        found = transact(empty, find_account, parse_address("a@test.com"))
+        assert found is not None
+        assert (found.id, found.inbox, found.keep_days) == (2, 3, None)
+        assert transact(empty, differences) == []
 
 
 class TestPrepare:

@@ -1,21 +1,39 @@
 """Mail that is older than its owner keeps it; on every database."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import select
 from twisted.internet.task import Clock
 
+from mailsvc.errors import StorageFailed
 from mailsvc.model.account import Account
+from mailsvc.model.ids import AccountId, FolderId
+from mailsvc.model.maildrop import Lease
 from mailsvc.service.old_mail import EVERY, OldMail
+from mailsvc.store import maildrop
 from mailsvc.store.accounts import set_keep, shortest_keep
 from mailsvc.store.database import Database
 from mailsvc.store.engine import Engines
+from mailsvc.store.expiry import EXPIRE
+from mailsvc.store.local_leases import LocalLeases
 from mailsvc.store.maildrop import Maildrops
-from mailsvc.store.tables import expunged
-from tests.support.mail_store import NOON, Store, check_books, running
-from tests.support.pump import Pump
+from mailsvc.store.removal import purge_bodies
+from mailsvc.store.tables import expunged, lock
+from tests.support.database_servers import SERVERS
+from tests.support.mail_store import (
+    NOON,
+    Gate,
+    Store,
+    check_books,
+    counted,
+    noticed,
+    orphans,
+    running,
+    wait_for_a_waiter,
+)
+from tests.support.pump import PATIENCE, Outcome, Pump
 
 
 @pytest.fixture
@@ -69,7 +87,11 @@ class Round:
     def on(self, day: float) -> None:
         """Look."""
         self.day = day
-        self._pump.finish(self._old_mail.round())
+        self.start().result()
+
+    def start(self) -> Outcome[None]:
+        """Begin to look."""
+        return self._pump.start(self._old_mail.round())
 
 
 @pytest.fixture
@@ -116,6 +138,140 @@ def test_an_open_session_keeps_its_mail(
 
     assert store.uids(alice) == []
     assert len(pump.finish(maildrops.open(alice, 60.0))) == 0
+
+
+def test_a_session_that_vanished_holds_nothing_up(
+    look: Round, store: Store, alice: Account, maildrops: Maildrops, pump: Pump
+) -> None:
+    """And should it come back after all, its lease is lost: it removes nothing."""
+    lost = pump.finish(maildrops.open(alice, -1.0)).lease
+
+    look.on(10.1)
+
+    assert store.uids(alice) == [3]
+    assert not pump.finish(maildrops.renew(lost, 60.0))
+
+
+@pytest.mark.parametrize("kind", ["sqlite"])
+def test_a_login_meanwhile_waits_for_the_commit(
+    database: Database, store: Store, alice: Account, maildrops: Maildrops, pump: Pump
+) -> None:
+    """Its user hears nothing of a maildrop that is in use; other users do not even wait."""
+    bob = store.add("bob")
+    store.deliver(store.delivery(b"", bob))
+    gate = Gate()
+    busy = gate.close(database, pump)
+    clearing = pump.start(maildrops.clear(alice.id, alice.inbox, [1, 2]))
+    waiting = pump.start(maildrops.open(alice, 60.0))
+    assert list(pump.finish(maildrops.open(bob, 60.0)).uids) == [1]
+    assert not waiting
+
+    gate.opened.set()
+
+    assert clearing.result()
+    assert list(waiting.result().uids) == [3]
+    pump.finish(busy)
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+def test_a_login_on_another_node_waits_for_the_commit(
+    engines: Engines, alice: Account, maildrops: Maildrops, pump: Pump
+) -> None:
+    """It is shown what is left."""
+    lease = Lease(alice.id, alice.inbox, 7)
+    with engines.write.begin() as ours, noticed(engines.write, "DELETE FROM entry") as removed:
+        assert maildrop.clear(ours, lease, [1, 2])
+        assert removed.wait(PATIENCE)
+        late = pump.start(maildrops.open(alice, 60.0))
+        wait_for_a_waiter(engines.write)
+
+    assert list(late.result().uids) == [3]
+
+
+def test_a_failed_removal_lets_sessions_in() -> None:
+    """The database is gone for a moment; the next login is not refused for that."""
+    leases = LocalLeases(lambda: 0.0)
+    lease = Lease(AccountId(1), FolderId(2), 3)
+
+    async def fail() -> None:
+        async with leases.clearing(lease.account):
+            raise StorageFailed
+
+    with pytest.raises(StorageFailed):
+        Pump().finish(fail())
+
+    Pump().finish(leases.cleared(lease.account))
+    leases.take(lease, 10.0)
+
+
+def test_thousands_go_in_small_transactions(look: Round, store: Store, alice: Account) -> None:
+    """Nobody waits for long, and nothing is left over."""
+    store.deliver(*(store.delivery(b"", alice) for _ in range(2 * EXPIRE)))
+
+    with counted() as commits:
+        look.on(10.1)
+
+    assert store.uids(alice) == [3]
+    assert len(commits) >= 3
+    store.do(check_books)
+
+
+def test_other_copies_stay(look: Round, store: Store, alice: Account) -> None:
+    """A message for two goes for the one who does not keep it; its body with the last copy."""
+    bob = store.add("bob")
+    store.do(set_keep, bob.address, 20)
+    store.deliver(store.delivery(b"both", alice, bob))
+
+    for day, left in ((10.1, [1]), (20.1, [])):
+        look.on(day)
+        store.do(purge_bodies)
+        assert store.uids(bob) == left
+        assert not store.do(orphans)
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+def test_nodes_do_not_disturb_each_other(
+    look: Round, store: Store, alice: Account, database_url: str, pump: Pump
+) -> None:
+    """They may all clear the same inbox at the same time."""
+    store.deliver(*(store.delivery(b"", alice) for _ in range(20)))
+    look.day = 10.1
+    with running(database_url, pump, node=2) as second:
+        other = Round(second, Maildrops(second), pump)
+        other.day = 10.1
+
+        started = [look.start(), other.start()]
+
+        for one in started:
+            one.result()
+    assert store.uids(alice) == [3]
+    assert store.do(lambda conn: conn.scalars(select(lock.c.name)).all()) == []
+    store.do(check_books)
+
+
+def test_one_bad_inbox_does_not_save_the_others(
+    look: Round,
+    store: Store,
+    alice: Account,
+    maildrops: Maildrops,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever is wrong with it."""
+    bob = store.add("bob")
+    store.do(set_keep, bob.address, 10)
+    store.deliver(store.delivery(b"old", bob))
+    clear = maildrops.clear
+
+    async def fail(account: AccountId, inbox: FolderId, uids: Sequence[int]) -> bool:
+        if account == alice.id:
+            raise StorageFailed
+        return await clear(account, inbox, uids)
+
+    monkeypatch.setattr(maildrops, "clear", fail)
+
+    look.on(10.1)
+
+    assert (len(store.uids(alice)), store.uids(bob)) == (3, [])
 
 
 def test_it_looks_at_the_start_and_every_ten_minutes() -> None:
