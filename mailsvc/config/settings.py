@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, ConfigDict, Field
 
 from mailsvc.config.units import (
     MIB,
+    Age,
     Count,
     Octets,
     OctetsOrNone,
@@ -216,6 +217,14 @@ class LimitSettings(_Section):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RetentionSettings(_Section):
+    """The ``retention`` section."""
+
+    trail: Age = 90 * 86_400.0
+    expunged: Age = 30 * 86_400.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class ControlSettings(_Section):
     """The ``control`` section."""
 
@@ -269,6 +278,7 @@ class Settings(_Section):
     login: LoginSettings = field(default_factory=LoginSettings)
     spool: SpoolSettings = field(default_factory=SpoolSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
+    retention: RetentionSettings = field(default_factory=RetentionSettings)
     control: ControlSettings = field(default_factory=ControlSettings)
     log: LogSettings = field(default_factory=LogSettings)
     filters: dict[str, dict[str, Any]] = field(default_factory=_default_filters)

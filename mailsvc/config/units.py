@@ -13,6 +13,7 @@ GIB = 1 << 30
 _SIZES = {"": 1, "b": 1, "kib": KIB, "mib": MIB, "gib": GIB}
 _TIMES = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _LARGEST = float(1 << 62)
+_LONGEST_AGE = 36_500 * _TIMES["d"]
 _MEASURE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
 
 
@@ -34,6 +35,19 @@ def parse_seconds(value: object) -> float:
         ValueError: It is no duration; the message says what is allowed.
     """
     return _parse(value, _TIMES, "a time is seconds, or a number with s, m, h or d")
+
+
+def parse_age(value: object) -> float:
+    """
+    Read how long something is kept, in seconds; for a century at most.
+
+    Raises:
+        ValueError: It is no such duration; the message says what is allowed.
+    """
+    seconds = parse_seconds(value)
+    if not 0 < seconds <= _LONGEST_AGE:
+        raise ValueError("it should be above 0 and at most 36500d; null is for ever")
+    return seconds
 
 
 class Rate(NamedTuple):
@@ -112,6 +126,10 @@ Seconds = Annotated[float, BeforeValidator(parse_seconds), Field(gt=0)]
 """A duration above 0."""
 SecondsOrNone = Annotated[float, BeforeValidator(parse_seconds), Field(ge=0)]
 """A duration; 0 switches the thing off."""
+Age = Annotated[
+    float | None, BeforeValidator(lambda value: None if value is None else parse_age(value))
+]
+"""How long something is kept; null: for ever."""
 Count = Annotated[int, Field(gt=0, strict=True)]
 """A whole number above 0."""
 RateOrNone = Annotated[

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from datetime import datetime
 from typing import NewType
 
 AccountId = NewType("AccountId", int)
@@ -49,6 +50,11 @@ class IdSource:
             self._last = last = max(now, self._last + 1)
         tick, serial = divmod(last, 1 << _SERIAL_BITS)
         return tick << _TICK_BITS | self._node | serial
+
+
+def earliest_at(moment: datetime) -> int:
+    """Give a number below every identifier made at *moment*, aware, or later."""
+    return int(moment.timestamp() * 1000) << _TICK_BITS
 
 
 def milliseconds_of(identifier: int) -> int:

@@ -39,7 +39,7 @@ from mailsvc.service.descriptors import allow_connections
 from mailsvc.service.first_run import set_up, show
 from mailsvc.service.listeners import Listeners, MailFactory
 from mailsvc.service.logs import LogFiles
-from mailsvc.service.old_mail import OldMail
+from mailsvc.service.retention import Retention
 from mailsvc.service.self_signed import self_signed
 from mailsvc.service.state_folder import StateFolder
 from mailsvc.service.upkeep import Upkeep
@@ -248,7 +248,9 @@ class MailService(MultiService):
 
     def _look_after_mail(self) -> None:
         self._upkeep.setServiceParent(self)
-        OldMail(self._database, self._maildrops, self._reactor).setServiceParent(self)
+        Retention(
+            self._database, self._maildrops, self._settings.retention, self._reactor
+        ).setServiceParent(self)
 
     def _watch_certificates(self) -> None:
         looking = TimerService(self._settings.tls.look_every, self._certificates.look)

@@ -1,16 +1,16 @@
-"""What is kept no longer: mail that is older than its owner keeps it."""
+"""What is kept no longer: mail beyond its owner's wish, and records of what happened."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, select, tuple_
 
-from mailsvc.model.ids import AccountId, FolderId
-from mailsvc.store.tables import account, entry, folder
+from mailsvc.model.ids import AccountId, FolderId, earliest_at
+from mailsvc.store.tables import account, entry, expunged, folder, trail
 
 EXPIRE = 500
-"""Messages removed in one transaction: 80 ms at the most, so that nobody waits for it."""
+"""Rows removed in one transaction: 80 ms at the most, so that nobody waits for it."""
 
 
 class KeptInbox(NamedTuple):
@@ -52,3 +52,34 @@ def list_expired(
         .order_by(entry.c.uid)
         .limit(most)
     ).all()
+
+
+def forget_story(conn: Connection, before: datetime, most: int = EXPIRE) -> int:
+    """
+    Remove rows of the trail that were written before a moment, the oldest first.
+
+    Returns:
+        How many there were; fewer than *most*: none is left.
+    """
+    old = select(trail.c.id).where(trail.c.id < earliest_at(before))
+    found = conn.scalars(old.order_by(trail.c.id).limit(most)).all()
+    if found:
+        conn.execute(delete(trail).where(trail.c.id.in_(found)))
+    return len(found)
+
+
+def forget_removals(conn: Connection, before: datetime, most: int = EXPIRE) -> int:
+    """
+    Remove the tombstones of messages that were removed before a moment, the oldest first.
+
+    Who asks for changes since an earlier time must then be told to read the folder anew.
+
+    Returns:
+        As ``forget_story``.
+    """
+    key = tuple_(expunged.c.folder_id, expunged.c.uid)
+    old = select(expunged.c.folder_id, expunged.c.uid).where(expunged.c.removed < before)
+    found = [tuple(row) for row in conn.execute(old.order_by(expunged.c.removed).limit(most))]
+    if found:
+        conn.execute(delete(expunged).where(key.in_(found)))
+    return len(found)

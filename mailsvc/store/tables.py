@@ -240,7 +240,8 @@ expunged = _table(
     Column("folder_id", BigInteger, ForeignKey("folder.id", ondelete="CASCADE"), primary_key=True),
     Column("uid", BigInteger, primary_key=True, autoincrement=False),
     Column("modseq", BigInteger, nullable=False),
-    Column("removed", UtcTime, nullable=False),
+    # Grows with time, so its index is appended to.
+    Column("removed", UtcTime, nullable=False, index=True),
 )
 
 # Entries that are gone and whose bodies may have lost their last reader: the purge looks.

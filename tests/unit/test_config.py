@@ -40,6 +40,15 @@ def test_an_empty_file_means_the_defaults() -> None:
         ),
         ("pop3: {lease: soon}", "pop3.lease: 'soon' is not possible: a time is seconds, "),
         ("pop3: {lease: 0}", "pop3.lease: 0 is not possible: it should be greater than 0"),
+        (
+            "retention: {trail: 0}",
+            "retention.trail: 0 is not possible: it should be above 0",
+        ),
+        (
+            "retention: {trail: 999999d}",
+            "retention.trail: '999999d' is not possible: it should be ",
+        ),
+        ("retention: {trail: never}", "retention.trail: 'never' is not possible: a time is "),
         ("limits: {connections: '5'}", "limits.connections: '5' is not possible: it should be a"),
         ("limits: {connections: -1}", "limits.connections: -1 is not possible: "),
         ("login: {without_tls: maybe}", "login.without_tls: 'maybe' is not possible: it should "),
@@ -153,3 +162,13 @@ def test_a_url_that_cannot_be_used_is_told(url: str) -> None:
     """Never as a traceback."""
     with pytest.raises(ConfigError, match=r"^database\.url: "):
         parse_url(url)
+
+
+def test_records_may_be_kept_for_ever(tmp_path: Path) -> None:
+    """With null; the other kind keeps its default."""
+    file = tmp_path / "config.yaml"
+    file.write_text("retention: {trail: null}")
+
+    kept = load(file).retention
+
+    assert (kept.trail, kept.expunged) == (None, 30 * 86_400)

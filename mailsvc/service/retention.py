@@ -1,6 +1,6 @@
-"""Remove mail that is older than its owner keeps it, a few messages at a time."""
+"""Remove mail and records that are kept no longer, a few at a time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 from twisted.application.service import Service
@@ -9,8 +9,16 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from mailsvc.store.database import Database
-from mailsvc.store.expiry import EXPIRE, KeptInbox, list_expired, list_kept_inboxes
+from mailsvc.config.settings import RetentionSettings
+from mailsvc.store.database import Database, Query
+from mailsvc.store.expiry import (
+    EXPIRE,
+    KeptInbox,
+    forget_removals,
+    forget_story,
+    list_expired,
+    list_kept_inboxes,
+)
 from mailsvc.store.maildrop import Maildrops
 
 EVERY = 600.0
@@ -21,16 +29,17 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-class OldMail(Service):
+class Retention(Service):
     """
-    Clears inboxes of old mail while the service runs, and once at its start.
+    Removes old mail and old records while the service runs, and once at its start.
 
     An inbox that a session has open waits for the next round: nobody's mail goes while it
-    is being read.
+    is being read. Nodes that share a database may look at the same time.
 
     Args:
-        database: Where the accounts are.
+        database: Where accounts and records are.
         maildrops: The same ones that POP3 opens: they know who is there.
+        settings: How long records are kept.
         clock: Tells when to look.
         now: Tells the time, aware UTC.
     """
@@ -41,11 +50,16 @@ class OldMail(Service):
         self,
         database: Database,
         maildrops: Maildrops,
+        settings: RetentionSettings,
         clock: IReactorTime,
         now: Callable[[], datetime] = _now,
     ) -> None:
         self._database = database
         self._maildrops = maildrops
+        self._records = (
+            ("rows of the trail", forget_story, settings.trail),
+            ("records of removals", forget_removals, settings.expunged),
+        )
         self._now = now
         self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self.round()))
         self._loop.clock = clock
@@ -63,19 +77,20 @@ class OldMail(Service):
 
     async def round(self) -> None:
         """Do it once; what fails is tried again in the next round, and holds nothing else up."""
-        inboxes: Sequence[KeptInbox] = ()
-        try:
-            inboxes = await self._database.run(list_kept_inboxes)
-        except Exception as error:  # noqa: BLE001 - the next round tries again
-            self._warn(error)
-        for inbox in inboxes:
-            try:
-                await self._clear(inbox)
-            except Exception as error:  # noqa: BLE001 - the next round tries again
-                self._warn(error)
+        await self._try("old mail", self._clear_inboxes())
+        for name, query, seconds in self._records:
+            if seconds is not None:
+                await self._try(name, self._forget(name, query, seconds))
 
-    def _warn(self, error: Exception) -> None:
-        self._log.warn("removing old mail failed: {error}", error=str(error))
+    async def _try(self, name: str, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 - the next round tries again
+            self._log.warn("removing {name} failed: {error}", name=name, error=str(error))
+
+    async def _clear_inboxes(self) -> None:
+        for inbox in await self._database.run(list_kept_inboxes):
+            await self._try("old mail", self._clear(inbox))
 
     async def _clear(self, inbox: KeptInbox) -> None:
         before, removed = self._now() - timedelta(days=inbox.days), 0
@@ -93,3 +108,11 @@ class OldMail(Service):
                 days=inbox.days,
                 account=inbox.account,
             )
+
+    async def _forget(self, name: str, query: Query[[datetime], int], seconds: float) -> None:
+        before, removed, some = self._now() - timedelta(seconds=seconds), 0, EXPIRE
+        while self.running and some == EXPIRE:
+            some = await self._database.write(query, before)
+            removed += some
+        if removed:
+            self._log.info("removed {count} old {name}", count=removed, name=name)

@@ -1,17 +1,18 @@
-"""Mail that is older than its owner keeps it; on every database."""
+"""Mail that is older than its owner keeps it, and old records; on every database."""
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Connection, insert, select
 from twisted.internet.task import Clock
 
+from mailsvc.config.settings import RetentionSettings
 from mailsvc.errors import StorageFailed
 from mailsvc.model.account import Account
-from mailsvc.model.ids import AccountId, FolderId
+from mailsvc.model.ids import AccountId, FolderId, earliest_at
 from mailsvc.model.maildrop import Lease
-from mailsvc.service.old_mail import EVERY, OldMail
+from mailsvc.service.retention import EVERY, Retention
 from mailsvc.store import maildrop
 from mailsvc.store.accounts import set_keep, shortest_keep
 from mailsvc.store.database import Database
@@ -20,7 +21,7 @@ from mailsvc.store.expiry import EXPIRE
 from mailsvc.store.local_leases import LocalLeases
 from mailsvc.store.maildrop import Maildrops
 from mailsvc.store.removal import purge_bodies
-from mailsvc.store.tables import expunged, lock
+from mailsvc.store.tables import expunged, lock, trail
 from tests.support.database_servers import SERVERS
 from tests.support.mail_store import (
     NOON,
@@ -34,6 +35,9 @@ from tests.support.mail_store import (
     wait_for_a_waiter,
 )
 from tests.support.pump import PATIENCE, Outcome, Pump
+
+DAY = timedelta(days=1)
+FOR_EVER = RetentionSettings(trail=None, expunged=None)
 
 
 @pytest.fixture
@@ -75,11 +79,17 @@ def alice(store: Store) -> Account:
 class Round:
     """One look on some day."""
 
-    def __init__(self, database: Database, maildrops: Maildrops, pump: Pump) -> None:
+    def __init__(
+        self,
+        database: Database,
+        maildrops: Maildrops,
+        pump: Pump,
+        settings: RetentionSettings = FOR_EVER,
+    ) -> None:
         self.day = 0.0
         self._pump = pump
-        self._old_mail = OldMail(database, maildrops, Clock(), self._now)
-        self._old_mail.running = True
+        self._retention = Retention(database, maildrops, settings, Clock(), self._now)
+        self._retention.running = True
 
     def _now(self) -> datetime:
         return NOON + timedelta(days=self.day)
@@ -91,7 +101,7 @@ class Round:
 
     def start(self) -> Outcome[None]:
         """Begin to look."""
-        return self._pump.start(self._old_mail.round())
+        return self._pump.start(self._retention.round())
 
 
 @pytest.fixture
@@ -283,10 +293,98 @@ def test_it_looks_at_the_start_and_every_ten_minutes() -> None:
             asked.append(query)
             raise RuntimeError("no answer")
 
-    old_mail = OldMail(Silent(), None, clock)  # type: ignore[arg-type]  # not asked for more
-    old_mail.startService()
+    retention = Retention(Silent(), None, FOR_EVER, clock)  # type: ignore[arg-type]  # as far as asked
+    retention.startService()
     clock.advance(EVERY)
-    old_mail.stopService()
+    retention.stopService()
     clock.advance(EVERY)
 
     assert len(asked) == 2
+
+
+def record(store: Store, account: Account, ages: Sequence[timedelta]) -> list[int]:
+    """Write into the trail and among the tombstones; gives the numbers in the trail."""
+    numbers = [earliest_at(NOON - age) + 7 for age in ages]
+    story = [{"id": number, "event": "test", "detail": "{}"} for number in numbers]
+    graves = [
+        {"folder_id": account.inbox, "uid": uid, "modseq": 1, "removed": NOON - age}
+        for uid, age in enumerate(ages, 1)
+    ]
+    store.do(lambda conn: conn.execute(insert(trail), story))
+    store.do(lambda conn: conn.execute(insert(expunged), graves))
+    return numbers
+
+
+def records(conn: Connection) -> tuple[list[int], list[int]]:
+    """List what ``record`` has written."""
+    told = select(trail.c.id).where(trail.c.event == "test").order_by(trail.c.id)
+    gone = select(expunged.c.uid).order_by(expunged.c.uid)
+    return list(conn.scalars(told)), list(conn.scalars(gone))
+
+
+class TestRecords:
+    """``retention`` in config.yaml."""
+
+    def test_old_records_go(
+        self, database: Database, store: Store, maildrops: Maildrops, pump: Pump
+    ) -> None:
+        """Each kind has its age; what is not older yet stays."""
+        settings = RetentionSettings(trail=90 * 86_400.0, expunged=30 * 86_400.0)
+        look = Round(database, maildrops, pump, settings)
+        ages = [100 * DAY, 91 * DAY, 90 * DAY, 31 * DAY, 30 * DAY, 0 * DAY]
+        numbers = record(store, store.add("alice"), ages)
+
+        look.on(0)
+        assert store.do(records) == (numbers[2:], [5, 6])
+
+        look.on(1)
+        assert store.do(records) == (numbers[3:], [6])
+
+    def test_they_may_stay_for_ever(self, look: Round, store: Store) -> None:
+        """With null."""
+        numbers = record(store, store.add("alice"), [10_000 * DAY])
+
+        look.on(10_000)
+
+        assert store.do(records) == (numbers, [1])
+
+    def test_thousands_go_in_small_transactions(
+        self, database: Database, store: Store, maildrops: Maildrops, pump: Pump
+    ) -> None:
+        """Nobody waits for long, and nothing is left over."""
+        ages = [100 * DAY + timedelta(milliseconds=one) for one in range(2 * EXPIRE + 1)]
+        record(store, store.add("alice"), ages)
+
+        with counted() as commits:
+            Round(database, maildrops, pump, RetentionSettings()).on(0)
+
+        assert store.do(records) == ([], [])
+        assert len(commits) >= 6
+
+    @pytest.mark.parametrize("kind", SERVERS)
+    def test_nodes_may_forget_at_the_same_time(
+        self, database: Database, store: Store, database_url: str, pump: Pump
+    ) -> None:
+        """They find the same rows, and one of them removes them."""
+        record(store, store.add("alice"), [(100 + one) * DAY for one in range(50)])
+        with running(database_url, pump, node=2) as second:
+            nodes = (database, second)
+            looks = [Round(one, Maildrops(one), pump, RetentionSettings()) for one in nodes]
+
+            started = [one.start() for one in looks]
+
+            for one in started:
+                one.result()
+        assert store.do(records) == ([], [])
+
+    def test_what_happens_now_is_kept(
+        self, database: Database, store: Store, maildrops: Maildrops, pump: Pump
+    ) -> None:
+        """The number of a row tells its time."""
+        alice = store.add("alice")
+        store.deliver(store.delivery(b"", alice))
+        settings = RetentionSettings(trail=86_400.0)
+
+        Round(database, maildrops, pump, settings).on((datetime.now(UTC) - NOON) / DAY)
+
+        assert store.do(lambda conn: len(conn.scalars(select(trail.c.id)).all())) == 1
