@@ -25,9 +25,10 @@ def on_the_wire(content: bytes) -> bytes:
 
 def top_of(content: bytes, count: int) -> bytes:
     """Cut a message behind its header and some lines; RFC 1939 section 7."""
-    start = 2 if content.startswith(b"\r\n") else content.find(b"\r\n\r\n") + 4
+    empty = 0 if content.startswith(b"\r\n") else content.find(b"\r\n\r\n") + 2
+    start = empty + 2
     lines = content[start:].split(b"\r\n")
-    if start < 4 != start + 2 or count >= len(lines):
+    if empty == 1 or count >= len(lines):  # no empty line, or not so many lines
         return content
     return content[:start] + b"".join(line + b"\r\n" for line in lines[:count])
 

@@ -1,5 +1,6 @@
 """POP3 clients that we did not write: every way to log in, with and without TLS."""
 
+import json
 import mailbox
 import os
 import pty
@@ -7,6 +8,7 @@ import re
 import ssl
 import subprocess
 import time
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -21,6 +23,7 @@ from tests.support.letters import check_letter, letter
 ALICE, BOB = "alice@test.com", "bob@test.com"
 HERE = "127.0.0.1"
 LETTER = letter(ALICE, BOB)
+NODE = Path(__file__).parents[1] / "support/node"
 LINES = ("plain", "stls", "tls")
 """TLS never, behind STLS, or from the first octet."""
 
@@ -51,6 +54,11 @@ def send(daemon: Daemon, *texts: bytes) -> None:
     for text in texts:
         assert client.sendmail(ALICE, [BOB], text) == {}
     client.quit()
+
+
+def about(subject: str) -> bytes:
+    """Write a short message."""
+    return f"From: {ALICE}\r\nSubject: {subject}\r\n\r\nhello\r\n".encode()
 
 
 def port_of(daemon: Daemon, line: str) -> int:
@@ -183,6 +191,66 @@ class TestFetchmail:
         assert len(collected) == 2
         for octets in collected:
             check_collected(octets)
+        assert number_of_messages(daemon) == 0
+
+    def test_it_leaves_mail_on_the_server(self, daemon: Daemon, tmp_path: Path) -> None:
+        """It knows by UIDL what it has; not fooled by a removal, a restart or new mail."""
+        fetchmail = installed("fetchmail")
+        config = tmp_path / "fetchmailrc"
+        config.write_text(
+            f"set invisible\npoll {HERE} protocol pop3 port {daemon.ports['pop3']} uidl\n"
+            f'user "{BOB}" password "{daemon.passwords["bob"]}" keep sslproto ""\n'
+            f'mda "grep ^Subject: >> {tmp_path}/subjects"\n'
+        )
+        config.chmod(0o600)
+        files = ["--pidfile", str(tmp_path / "pid"), "--idfile", str(tmp_path / "ids")]
+
+        def collected() -> str:
+            subjects = tmp_path / "subjects"
+            subjects.write_text("")
+            ended = run([fetchmail, "-f", str(config), *files], environment={"HOME": str(tmp_path)})
+            assert ended.status in (0, 1), ended.output + ended.errors  # 1: there is nothing new
+            return subjects.read_text().replace("Subject: ", "")
+
+        send(daemon, *(about(subject) for subject in "abc"))
+        assert collected() == "a\nb\nc\n"
+        reader = daemon.pop3("bob")
+        reader.dele(2)
+        reader.quit()
+        daemon.stop()
+        daemon.start()
+        assert collected() == ""
+        send(daemon, about("d"))
+        assert collected() == "d\n"
+        assert number_of_messages(daemon) == 3
+
+
+class TestNode:
+    """A client written in JavaScript."""
+
+    @pytest.mark.parametrize("line", ["plain", "tls"])
+    def test_it_empties_the_maildrop(self, daemon: Daemon, line: str) -> None:
+        """Octet for octet; it knows no STLS."""
+        node = installed("node")
+        there = (NODE / "node_modules/node-pop3").exists()
+        require(there, "run: npm ci --prefix tests/support/node")
+        send(daemon, LETTER, LETTER)
+        options = {"host": "localhost", "port": port_of(daemon, line), "user": BOB}
+        options["password"] = daemon.passwords["bob"]
+        if line == "tls":
+            options |= {"tls": True, "ca": str(certificate_of(daemon))}
+
+        ended = run([node, str(NODE / "collect.mjs")], given=json.dumps(options))
+
+        assert (ended.status, ended.errors) == (0, "")
+        found = ended.parsed
+        messages = [b64decode(one) + b"\r\n" for one in found["messages"]]
+        messages = [re.sub(rb"(?m)^\.", b"", one) for one in messages]
+        assert found["sizes"] == [[str(n), str(len(one))] for n, one in enumerate(messages, 1)]
+        assert found["stat"] == f"2 {sum(map(len, messages))}"
+        assert len({name for _, name in found["names"]}) == 2
+        for octets in messages:
+            check_letter(octets, LETTER)
         assert number_of_messages(daemon) == 0
 
 
