@@ -1,10 +1,16 @@
 """A maildrop is for one client at a time."""
 
+import sqlite3
+import time
+from contextlib import closing
 from poplib import error_proto
+from threading import Event, Thread
 
 import pytest
 
-from tests.support.daemon import Daemon, wait_until
+from tests.support.daemon import Daemon, note, wait_until
+
+MANY = 100_000
 
 
 def may_enter(daemon: Daemon) -> bool:
@@ -73,3 +79,59 @@ def test_what_quit_has_removed_stays_removed(daemon: Daemon) -> None:
     again = daemon.start().pop3("bob")
     assert again.stat() == (0, 0)
     again.quit()
+
+
+def fill_maildrop(daemon: Daemon, user: str) -> None:
+    """Put one message into a maildrop, and then many times more, past the daemon."""
+    with daemon.smtp() as sender:
+        sender.sendmail("x@example.com", [f"{user}@test.com"], b"Subject: one\r\n\r\ntext\r\n")
+    # Every column of the one entry again, with the next uids.
+    copy = (
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ? - 1) "
+        "INSERT INTO entry (folder_id, uid, message_id, octets, received, flags, keywords, modseq,"
+        " thread_id) SELECT folder_id, uid + i, message_id, octets, received, flags, keywords,"
+        " modseq, thread_id FROM entry, n"
+    )
+    count = (
+        "UPDATE folder SET uidnext = uidnext + ?1 - 1, messages = ?1, octets = octets * ?1 "
+        "WHERE id IN (SELECT folder_id FROM entry)"
+    )
+    with closing(sqlite3.connect(daemon.database, timeout=30)) as database, database:
+        database.execute(copy, [MANY])
+        database.execute(count, [MANY])
+
+
+def test_a_huge_maildrop_holds_nobody_up(daemon: Daemon) -> None:
+    """Others are served while 100,000 messages are opened, listed and removed."""
+    fill_maildrop(daemon, "bob")
+    other, done = daemon.pop3("alice"), Event()
+    waits = []
+
+    def work() -> None:
+        while not done.is_set():
+            began = time.monotonic()
+            assert other.stat() == (0, 0)
+            waits.append(time.monotonic() - began)
+
+    working = Thread(target=work)
+    working.start()
+    try:
+        began = time.monotonic()
+        client = daemon.pop3("bob")
+        assert client.stat()[0] == MANY
+        opened = time.monotonic() - began
+        assert len(client.list()[1]) == len(client.uidl()[1]) == MANY
+        for first in range(1, MANY, 1000):
+            group = range(first, first + 1000)
+            client.sock.sendall(b"".join(b"DELE %d\r\n" % number for number in group))
+            assert all(client.file.readline().startswith(b"+OK") for _ in group)
+        client.quit()
+    finally:
+        done.set()
+        working.join(30)
+    other.quit()
+
+    note(f"opened in {opened:.2f} s; {len(waits)} answers, the slowest in {max(waits):.3f} s")
+    assert max(waits) < 1
+    assert opened < 10
+    assert may_enter(daemon)
