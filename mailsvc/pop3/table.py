@@ -99,6 +99,7 @@ async def answer(session: Session, line: bytes) -> Reply:
 
 def answer_bad(session: Session, bad: BadLine) -> Reply:
     """Answer what cannot be a command, nor a response: a login is over then."""
+    session.waiting_user = None
     awaiting, session.awaiting = session.awaiting, None
     too_long = TOO_LONG if awaiting is None else LOGIN_TOO_LONG
     return _count(session, too_long if isinstance(bad, LineTooLong) else BARE_LF)

@@ -266,3 +266,10 @@ class TestALineLostDuringTheLogin:
         gate.callback(None)
 
         talk.hears(b"+OK", b"+OK welcome", b"+OK 2 10")
+
+
+@pytest.mark.parametrize("bad", [b"x" * 999 + b"\r\n", b"NOOP\n"])
+def test_a_bad_line_forgets_the_user(office: PostOffice, bad: bytes) -> None:
+    """PASS comes immediately after a successful USER; RFC 1939 section 7."""
+    talk = office.connect().hears(b"+OK").sends(b"USER alice\r\n" + bad)
+    talk.says(b"PASS " + PASSWORD).hears(b"+OK", b"-ERR", b"-ERR USER comes first")
