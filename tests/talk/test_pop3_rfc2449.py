@@ -57,7 +57,7 @@ class TestSection3Grammar:
         talk = office.connect().says(*before)
         told = len(talk.all_heard.splitlines())
 
-        talk.sends(verb + b" " + argument.replace(b"\r\n", b"") + b"\r\n")
+        talk.sends((verb + b" " + argument).replace(b"\r\n", b"") + b"\r\n")
 
         first, *others = talk.all_heard.split(b"\r\n")[told:-1]
         for line in [first] if others and others[-1] == b"." else [first, *others]:
