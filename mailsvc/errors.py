@@ -47,6 +47,27 @@ class MailboxFull(MailError):
     text = "This mailbox is full"
 
 
+class MailboxTooSmall(MailboxFull):
+    """The message is larger than the owner's whole quota; RFC 3463 section 3.3."""
+
+    status = Status(5, 2, 2)
+    text = "This message is larger than the whole mailbox"
+
+
+class DomainDisabled(MailError):
+    """The domain is ours and switched off; RFC 3463 section 3.3."""
+
+    status = Status(5, 2, 1)
+    text = "This domain is disabled"
+
+
+class MailLoop(MailError):
+    """What an administrator has set up leads in a circle; RFC 3463 section 3.5."""
+
+    status = Status(4, 4, 6)
+    text = "The mail for this address goes round in a circle; please try again later"
+
+
 class RelayDenied(MailError):
     """We are not responsible for this domain; RFC 3463 section 3.8."""
 

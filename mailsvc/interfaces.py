@@ -20,7 +20,9 @@ from mailsvc.model.ids import AccountId, MessageId
 from mailsvc.model.listener import ListenerState
 from mailsvc.model.login import Challenge, LoggedIn
 from mailsvc.model.maildrop import Lease, Snapshot
+from mailsvc.model.quota import Usage
 from mailsvc.model.receipt import Receipt
+from mailsvc.model.route import Route
 from mailsvc.model.verdict import Verdict
 
 
@@ -68,8 +70,9 @@ class IDirectory(Interface):
 
     async def find(address: Address) -> Account | None:
         """
-        Look up the account that gets the mail for *address*.
+        Look up the account whose own *address* is: its user logs in and sends with it.
 
+        Aliases of the account count; groups, forwards and catch-alls do not: see ``route``.
         Subaddresses count, where they are switched on: ``alice+tag`` is alice (RFC 5233).
         ``postmaster`` of a local domain always exists: an administrator gets its mail
         when no account has that name; RFC 5321 section 4.5.1.
@@ -81,8 +84,22 @@ class IDirectory(Interface):
     async def by_id(account: AccountId) -> Account | None:
         """Look up an account by its number; same errors as ``find``."""
 
+    async def route(address: Address) -> Route:
+        """
+        Find the mailboxes that get the mail for *address*, whose domain is local.
+
+        Aliases, groups, forwards and catch-alls are followed, and subaddresses and
+        ``postmaster`` count as in ``find``; same errors.
+        """
+
+    async def usage(account: AccountId, *, fresh: bool = False) -> Usage:
+        """Tell what an account holds; *fresh*: now, whatever is remembered. Errors as ``find``."""
+
     async def is_local(domain: str) -> bool:
         """Tell whether *domain* is one of ours and enabled; same errors as ``find``."""
+
+    async def is_disabled(domain: str) -> bool:
+        """Tell whether *domain* is one of ours that is switched off; same errors as ``find``."""
 
     async def home() -> str | None:
         """Give the domain of user names that have none; None: there is no domain yet."""

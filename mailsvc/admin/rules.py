@@ -1,14 +1,19 @@
 """What an administrator may ask for; each rule gives its value back or refuses it in words."""
 
-from mailsvc.admin.values import LARGEST_PAGE
+import re
+from datetime import timedelta
+
 from mailsvc.config.settings import Kind
 from mailsvc.errors import CommandError
-from mailsvc.model.address import Address, BadAddress, parse_address
+from mailsvc.model.address import Address, BadAddress, parse_address, parse_domain
+from mailsvc.model.page import LARGEST_PAGE
+from mailsvc.model.quota import NO_LIMIT
 
 SHORTEST_PASSWORD = 8
 """Characters; NIST SP 800-63B section 5.1.1.2."""
 LONGEST_PASSWORD = 1024
 """Octets."""
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,2}")
 LONGEST_NAME = 255
 """Characters of a display name."""
 LARGEST_QUOTA = (1 << 63) - 1
@@ -30,6 +35,22 @@ def parsed_address(text: str) -> Address:
         return parse_address(text, utf8=True)
     except BadAddress as error:
         raise CommandError(f"{text!r} is not a mail address: {error}") from None
+
+
+def parsed_domain(text: str) -> str:
+    """
+    Read the name of a domain.
+
+    Raises:
+        CommandError: It is none; the text says why.
+    """
+    try:
+        name = parse_domain(text, utf8=True)
+    except BadAddress as error:
+        raise CommandError(f"{text!r} is not a domain: {error}") from None
+    if name.startswith("["):
+        raise CommandError(f"{text!r} is an address literal; a domain has a name")
+    return name
 
 
 def checked_password(password: bytes) -> bytes:
@@ -59,6 +80,25 @@ def checked_quota(most: int | None, unit: str) -> int | None:
     return most
 
 
+def checked_own_quota(most: int | None, unit: str) -> int | None:
+    """Refuse a quota of one account that is none; 0 is no limit, None the domain's."""
+    return most if most == NO_LIMIT else checked_quota(most, unit)
+
+
+def checked_language(language: str) -> str:
+    """Refuse what is no language tag; RFC 5646. Notices are in English where there is no text."""
+    if language and not _LANGUAGE.fullmatch(language):
+        raise CommandError(f"{language!r} is no language: write en or zh, for example")
+    return language
+
+
+def checked_span(span: timedelta | None) -> timedelta | None:
+    """Refuse a time that is none, or longer than a century."""
+    if span is not None and not timedelta(0) < span <= timedelta(days=LONGEST_KEEP):
+        raise CommandError("a time is above 0 and at most 36500d")
+    return span
+
+
 def checked_keep(days: int | None) -> int | None:
     """Refuse a number of days that is none."""
     if days is not None and not 1 <= days <= LONGEST_KEEP:
@@ -76,5 +116,5 @@ def checked_service(service: str) -> str:
 def checked_page(most: int) -> int:
     """Refuse a page that is empty or too large for one answer."""
     if not 1 <= most <= LARGEST_PAGE:
-        raise CommandError(f"a page has 1 to {LARGEST_PAGE} accounts, not {most}")
+        raise CommandError(f"a page has 1 to {LARGEST_PAGE} rows, not {most}")
     return most

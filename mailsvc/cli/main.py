@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from mailsvc.cli.aliases import alias, forward, group
+from mailsvc.cli.domains import domain
 from mailsvc.cli.offline import check_config, database
 from mailsvc.cli.output import clean
 from mailsvc.cli.place import Doors, Place, examples
@@ -80,8 +82,8 @@ def program(ctx: click.Context, config: Path, socket: Path | None) -> None:
     """
     Look after a mailsvc.
 
-    "status", "user" and "service" talk to the running daemon through its control socket:
-    run them as the daemon's user or as root. "check-config" and "database" work without it.
+    "check-config" and "database" work without the daemon. All other commands talk to the
+    running daemon through its control socket: run them as the daemon's user or as root.
 
     Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 the daemon is not reachable.
     """
@@ -89,7 +91,7 @@ def program(ctx: click.Context, config: Path, socket: Path | None) -> None:
     ctx.obj = Place(config, socket, doors)
 
 
-for _command in (status, user, service, check_config, database):
+for _command in (status, domain, user, alias, group, forward, service, check_config, database):
     program.add_command(_command)
 
 

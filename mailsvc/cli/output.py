@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
+from unicodedata import combining, east_asian_width
 
 import click
 
@@ -52,13 +53,25 @@ def _show_rich(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None
 
 def _show_plain(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
     lines = [[column.title.upper() for column in columns], *rows]
-    widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
+    widths = [max(_width(line[index]) for line in lines) for index in range(len(columns))]
     for line in lines:
         cells = (
-            cell.rjust(width) if column.right else cell.ljust(width)
+            _padded(cell, width, right=column.right)
             for cell, width, column in zip(line, widths, columns, strict=True)
         )
         click.echo("  ".join(cells).rstrip())
+
+
+def _padded(cell: str, width: int, *, right: bool) -> str:
+    space = " " * (width - _width(cell))
+    return space + cell if right else cell + space
+
+
+def _width(text: str) -> int:
+    """Count the columns of a terminal: Chinese characters take two."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if combining(one) else 1 + (east_asian_width(one) in "WF") for one in text)
 
 
 def clean(text: str) -> str:

@@ -1,7 +1,7 @@
 """Where the daemon is, and how a command gets to it and to its user."""
 
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -10,8 +10,10 @@ import click
 
 if TYPE_CHECKING:  # it takes 0.2 s to load, which help and usage errors need not wait for
     from mailsvc.control.client import ControlClient
+    from mailsvc.model.page import Page
 
 Result = TypeVar("Result")
+Row = TypeVar("Row")
 Conversation = Callable[["ControlClient"], Coroutine[Any, Any, Result]]
 """What a command says to the daemon."""
 
@@ -80,6 +82,16 @@ class Place:
         from mailsvc.config.load import load
 
         return load(self.config).control_socket
+
+
+async def all_rows(ask: "Callable[[str], Awaitable[Page[Row]]]") -> list[Row]:
+    """Ask for page after page of a list; *ask* takes where one begins."""
+    page = await ask("")
+    found = list(page.rows)
+    while page.next is not None:
+        page = await ask(page.next)
+        found += page.rows
+    return found
 
 
 pass_place = click.make_pass_decorator(Place)

@@ -9,7 +9,7 @@ from mailsvc.cli.output import Column, clean, count, duration, show_json, show_t
 from mailsvc.cli.place import Place, as_json, examples, pass_place
 
 if TYPE_CHECKING:  # see place.py
-    from mailsvc.admin.values import ServiceStatus
+    from mailsvc.admin.health import ServiceStatus
 
 _COLUMNS = (
     Column("Listener"),
@@ -29,7 +29,7 @@ _which = click.argument("name", metavar="smtp|pop3", type=click.Choice(["smtp", 
 @pass_place
 def status(place: Place, *, as_json: bool) -> None:
     """Show how the daemon, its database and its listeners are."""
-    seen = place.talk(lambda client: client.status())
+    seen = place.talk(lambda client: client.services.status())
     if as_json:
         show_json(_status_json(seen))
         return
@@ -95,7 +95,7 @@ def service() -> None:
 @pass_place
 def start(place: Place, name: str, *, as_json: bool) -> None:
     """Open the listeners of a service."""
-    place.talk(lambda client: client.set_service(name, running=True))
+    place.talk(lambda client: client.services.start(name))
     _show_switched(name, f"{name} is running.", running=True, in_json=as_json)
 
 
@@ -109,7 +109,7 @@ def stop(place: Place, name: str, *, as_json: bool) -> None:
 
     What a client has under way is answered first. Stopping smtp does not stop pop3.
     """
-    place.talk(lambda client: client.set_service(name, running=False))
+    place.talk(lambda client: client.services.stop(name))
     text = f"{name} is stopped, until: mailctl service start {name}"
     _show_switched(name, text, running=False, in_json=as_json)
 

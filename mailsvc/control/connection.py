@@ -25,7 +25,8 @@ from twisted.python.failure import Failure
 from mailsvc.admin.administration import Administration
 from mailsvc.background import Background
 from mailsvc.control.answers import ANSWERS
-from mailsvc.control.commands import (
+from mailsvc.control.answers.base import Asked, answer_box
+from mailsvc.control.commands.base import (
     ERRORS,
     FATAL_ERRORS,
     FEATURES,
@@ -195,7 +196,8 @@ class ControlConnection(AMP):
             raise Misunderstood("the first command of a connection is Hello")
         else:
             by = "control" if self._uid is None else f"uid {self._uid}"
-            answer = await ANSWERS[command](self._house.administration, by, **arguments)
+            asked = Asked(self._house.administration, by, arguments)
+            answer = answer_box(command, await ANSWERS[command](asked))
         made: AmpBox = command.makeResponse(answer, self)
         # Refuses what is too large here, where it can be told.
         made.serialize()
@@ -207,7 +209,7 @@ class ControlConnection(AMP):
 
     def _greet(self, version: int, features: list[str] | None) -> dict[str, Any]:
         del features
-        mailsvc = self._house.administration.version
+        mailsvc = self._house.administration.health.version
         if version != VERSION:
             raise WrongVersion(
                 f"the daemon (mailsvc {mailsvc}) speaks version {VERSION} of the control "

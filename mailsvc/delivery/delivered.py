@@ -61,7 +61,7 @@ class Reporter:
             identifier=envelope.identifier,
             arrived=envelope.received,
             now=envelope.received,
-            fates=[Fate(one.address, Action.DELIVERED, _DELIVERED, one.original) for one in asked],
+            fates=[Fate(one.address, _action(one), _DELIVERED, one.original) for one in asked],
             header=trace + delivery.content.head(LARGEST_QUOTE),
         )
 
@@ -79,3 +79,8 @@ class Reporter:
             targets=(target_of(sender, owner),),
             event="report",
         )
+
+
+def _action(recipient: Recipient) -> Action:
+    """Tell of a group that it is one; RFC 3461 section 5.2.7.3."""
+    return Action.DELIVERED if len(recipient.accounts) == 1 else Action.EXPANDED

@@ -1,12 +1,14 @@
 """The one way for a message into the service: trace, filters, routing, one transaction."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from mailsvc.delivery.binary import BinaryConversion
 from mailsvc.delivery.delivered import Reporter
+from mailsvc.delivery.notices import write_notice
 from mailsvc.delivery.routing import targets_of
 from mailsvc.delivery.submission import SubmissionRules
 from mailsvc.delivery.trace import received, return_path, separator
@@ -47,7 +49,7 @@ class Intake:
     def __post_init__(self) -> None:
         """Make the one batch query that all deliveries share, and who reports them."""
         ids = self.database.ids
-        self._deliver = DeliverBatch(ids)
+        self._deliver = DeliverBatch(ids, partial(write_notice, self.hostname))
         self._reporter = Reporter(self.submission.directory, ids, self.hostname)
 
     async def accept(self, envelope: Envelope, content: IContent) -> Receipt:

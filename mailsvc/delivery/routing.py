@@ -10,14 +10,19 @@ def targets_of(envelope: Envelope) -> tuple[Target, ...]:
     """
     List the folders that get the message, each once.
 
-    Two recipients that are one mailbox (``bob`` and ``BOB``, or ``postmaster`` and its
-    administrator) get one copy, as users expect.
+    Two recipients that are one mailbox (``bob`` and ``BOB``, or a group and its member) get
+    one copy, as users expect.
     """
     found: dict[int, Target] = {}
     for recipient in envelope.recipients:
-        account = recipient.account
-        if account.inbox not in found:
-            found[account.inbox] = target_of(recipient.address, account)
+        alone = len(recipient.accounts) == 1
+        for account in recipient.accounts:
+            known = found.get(account.inbox)
+            if known is None:
+                target = target_of(recipient.address, account)
+                found[account.inbox] = target if alone else target._replace(required=False)
+            elif alone and not known.required:
+                found[account.inbox] = known._replace(required=True)
     return tuple(found.values())
 
 

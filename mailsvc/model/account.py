@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from mailsvc.model.address import Address
 from mailsvc.model.ids import AccountId, CredentialId, FolderId
+from mailsvc.model.quota import QuotaSource
 
 
 class Role(StrEnum):
@@ -22,6 +23,28 @@ class Scope(StrEnum):
     SMTP = "smtp"
     POP3 = "pop3"
     WEB = "web"
+
+
+class Switch(StrEnum):
+    """What can be switched of an account: the whole of it, or one front end as in ``Scope``."""
+
+    ENABLED = "enabled"
+    SMTP = "smtp"
+    POP3 = "pop3"
+    WEB = "web"
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """
+    A switch that will turn by itself.
+
+    Args:
+        at: When, UTC.
+    """
+
+    switch: Switch
+    at: datetime
 
 
 class StoredPassword(NamedTuple):
@@ -66,7 +89,7 @@ class Account:
         address: Where it gets mail and what its user logs in as.
         display_name: The user's name for people; may be empty.
         role: User or administrator.
-        enabled: False: no login, and mail for it is refused.
+        enabled: False: no login, and mail for it is refused; also when its domain is disabled.
         scopes: The front ends its user may log in to.
         inbox: The folder that deliveries go to.
         quota_octets: Most octets in all folders together; None: no limit.
@@ -101,8 +124,15 @@ class AccountSummary:
     Args:
         messages: In all folders together.
         octets: In all folders together.
+        quota_octets: The one in force; None: no limit.
+        quota_messages: The one in force; None: no limit.
         last_login: UTC; None: never.
         keep_days: As in ``Account``.
+        quota_octets_from: Whose it is.
+        quota_messages_from: Whose it is.
+        language: Of notices; empty: English.
+        pending: It registered itself and waits for an administrator.
+        turns: The switches that will turn by themselves.
     """
 
     id: AccountId
@@ -118,3 +148,29 @@ class AccountSummary:
     created: datetime
     last_login: datetime | None
     keep_days: int | None = None
+    quota_octets_from: QuotaSource = QuotaSource.NOBODY
+    quota_messages_from: QuotaSource = QuotaSource.NOBODY
+    language: str = ""
+    pending: bool = False
+    turns: tuple[Turn, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountFilter:
+    """
+    Which accounts a list shall have; all conditions must hold.
+
+    Args:
+        domain: Of this domain only; empty: of all.
+        text: Found in the address or the display name; empty: any.
+        role: Of this role; None: of any.
+        enabled: So; None: either way.
+    """
+
+    domain: str = ""
+    text: str = ""
+    role: Role | None = None
+    enabled: bool | None = None
+
+
+EVERYBODY = AccountFilter()

@@ -55,11 +55,7 @@ class Address:
         """As its owner writes it: the domain in its own script; RFC 5890 section 2.3.2.1."""
         if "xn--" not in self.domain:
             return str(self)
-        try:
-            domain = idna.decode(self.domain)
-        except idna.IDNAError:
-            return str(self)
-        return f"{str(self).rpartition('@')[0]}@{domain}"
+        return f"{str(self).rpartition('@')[0]}@{shown_domain(self.domain)}"
 
     @property
     def key(self) -> str:
@@ -75,6 +71,14 @@ class Address:
     def ascii(self) -> bool:
         """Whether it can be sent without SMTPUTF8; RFC 6531."""
         return self.local.isascii()
+
+
+def shown_domain(name: str) -> str:
+    """Write a domain in its own script; RFC 5890 section 2.3.2.1."""
+    try:
+        return idna.decode(name) if "xn--" in name else name
+    except idna.IDNAError:
+        return name
 
 
 def parse_address(text: str, *, utf8: bool = False) -> Address:

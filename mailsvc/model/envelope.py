@@ -86,13 +86,13 @@ class Recipient(NamedTuple):
 
     Args:
         address: As the client wrote it.
-        account: Whose inbox it goes to, as looked up at RCPT.
+        accounts: Whose inboxes it goes to, as looked up at RCPT; one at least, each once.
         notify: When the sender wants a report; empty: the sender has not said.
         original: ORCPT, decoded, such as ``rfc822;bob@example.com``; empty: none.
     """
 
     address: Address
-    account: Account
+    accounts: tuple[Account, ...]
     notify: frozenset[Notify] = frozenset()
     original: str = ""
 

@@ -1,9 +1,19 @@
 """Whose mail we take: never an open relay; RFC 5321 section 7.1, RFC 6409 section 6."""
 
+from typing import NoReturn
+
 from mailsvc.config.settings import WithoutTls
-from mailsvc.errors import MailboxDisabled, MailError, NoSuchMailbox, RelayDenied
+from mailsvc.errors import (
+    DomainDisabled,
+    MailboxDisabled,
+    MailError,
+    MailLoop,
+    NoSuchMailbox,
+    RelayDenied,
+)
 from mailsvc.model.account import Account
 from mailsvc.model.envelope import Client
+from mailsvc.model.route import DeadEnd, Route
 from mailsvc.model.status import Status
 
 
@@ -20,7 +30,7 @@ def check_sender(login: Account, owner: Account | None) -> None:
 
     Args:
         login: Who is logged in.
-        owner: Who gets mail for the reverse-path; None: nobody here.
+        owner: Whose own address or alias the reverse-path is; None: nobody's here.
 
     Raises:
         SenderNotYours: A user sends under a foreign address.
@@ -29,32 +39,47 @@ def check_sender(login: Account, owner: Account | None) -> None:
         raise SenderNotYours
 
 
-def check_recipient(account: Account | None, *, local: bool, login: Account | None) -> Account:
+def refuse_recipient(*, disabled: bool, login: Account | None) -> NoReturn:
     """
-    Decide on RCPT.
+    Decide on RCPT for a domain that is not ours, or not in use.
 
     Args:
-        account: Who gets mail for the address; None: nobody.
-        local: Whether its domain is ours.
+        disabled: It is ours and switched off.
         login: Who is logged in; None: mail from another server.
 
+    Raises:
+        DomainDisabled: It is.
+        RelayDenied: The domain is not ours.
+    """
+    if disabled:
+        raise DomainDisabled
+    if login is not None:
+        raise RelayDenied("This server delivers to its own domains only")
+    raise RelayDenied
+
+
+_DEAD_ENDS: dict[DeadEnd, type[MailError]] = {
+    DeadEnd.UNKNOWN: NoSuchMailbox,
+    DeadEnd.DISABLED: MailboxDisabled,
+    DeadEnd.CIRCLE: MailLoop,
+}
+
+
+def check_route(route: Route) -> tuple[Account, ...]:
+    """
+    Decide on RCPT for a domain of ours.
+
     Returns:
-        The account that gets the message.
+        The accounts that get the message; one at least.
 
     Raises:
-        RelayDenied: The domain is not ours.
-        NoSuchMailbox: It is, but nobody has that address.
-        MailboxDisabled: The account is switched off.
+        NoSuchMailbox: Nobody has that address.
+        MailboxDisabled: All it leads to is switched off.
+        MailLoop: It leads to itself only.
     """
-    if not local:
-        if login is not None:
-            raise RelayDenied("This server delivers to its own domains only")
-        raise RelayDenied
-    if account is None:
-        raise NoSuchMailbox
-    if not account.enabled:
-        raise MailboxDisabled
-    return account
+    if not route.accounts:
+        raise _DEAD_ENDS[route.dead_end]
+    return route.accounts
 
 
 def may_log_in(client: Client, rule: WithoutTls, *, secure: bool) -> bool:

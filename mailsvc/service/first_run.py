@@ -11,7 +11,8 @@ from mailsvc.errors import ConfigError
 from mailsvc.model.account import Role
 from mailsvc.model.address import Address, BadAddress, parse_address
 from mailsvc.model.ids import IdSource
-from mailsvc.store.accounts import NewAccount, any_domain, populate
+from mailsvc.store.accounts import NewAccount, populate
+from mailsvc.store.domains import any_domain
 from mailsvc.store.engine import Engines
 from mailsvc.store.schema import transact
 

@@ -16,7 +16,7 @@ from twisted.mail.smtp import IMessageDelivery
 from zope.interface import Interface
 
 from mailsvc import __version__
-from mailsvc.admin.administration import Administration
+from mailsvc.admin.administration import Administration, open_administration
 from mailsvc.auth.checkers import AccountChecker, ProofChecker
 from mailsvc.auth.enrolment import Enrolment
 from mailsvc.auth.guard import LoginGuard
@@ -118,18 +118,11 @@ class MailService(MultiService):
             {name: self._factory(one) for name, one in settings.listeners.items()},
             settings.limits.stop_timeout,
         )
-        administration = Administration(
-            database=self._database,
-            directory=self._directory,
-            passwords=self._passwords,
-            switchboard=self._listeners,
-            clock=reactor,
-            hostname=self._hostname,
-            version=__version__,
-        )
         self._look_after_mail()
         self._watch_certificates()
-        ControlService(administration, settings.control_socket, reactor).setServiceParent(self)
+        ControlService(
+            self._make_administration(), settings.control_socket, reactor
+        ).setServiceParent(self)
 
     def privilegedStartService(self) -> None:
         """
@@ -237,6 +230,17 @@ class MailService(MultiService):
         book = KeyBook(self._directory, self._guard, iterations, lambda: self._secret)
         scopes = {interface: door.scope for interface, door in doors.items()}
         return Authenticator(self._portal, book, scopes)
+
+    def _make_administration(self) -> Administration:
+        return open_administration(
+            database=self._database,
+            directory=self._directory,
+            passwords=self._passwords,
+            switchboard=self._listeners,
+            clock=self._reactor,
+            hostname=self._hostname,
+            version=__version__,
+        )
 
     async def _keep_scram(self, verifier: Verifier, scram: str) -> None:
         """Add SCRAM keys to an old credential."""

@@ -8,12 +8,13 @@ from twisted.internet.defer import Deferred
 from twisted.mail import smtp
 from zope.interface import implementer
 
+from mailsvc.delivery.recipients import find_mailboxes
 from mailsvc.errors import MailError
 from mailsvc.interfaces import IDirectory, IIntake
 from mailsvc.model.account import Account
 from mailsvc.model.address import Address, BadAddress, parse_address
 from mailsvc.model.envelope import Body, Client, Envelope, Recipient
-from mailsvc.policy.relay import check_recipient, check_sender
+from mailsvc.policy.relay import check_sender
 from mailsvc.spool import Spool, SpoolRoom
 
 Helo = tuple[bytes, bytes]
@@ -68,9 +69,7 @@ class Submission:
     async def _validate_to(self, user: smtp.User) -> Callable[[], smtp.IMessage]:
         try:
             address = _parse(user.dest)
-            local = await self.directory.is_local(address.domain)
-            found = await self.directory.find(address) if local else None
-            account = check_recipient(found, local=local, login=self.account)
+            accounts = await find_mailboxes(self.directory, address, self.account, 0)
         except (MailError, BadAddress) as error:
             raise smtp.SMTPBadRcpt(user.dest, resp=str(error)) from None
         origin = _parse(user.orig) if user.orig.local else None
@@ -81,7 +80,7 @@ class Submission:
             protocol="ESMTPA",
             login=self.account,
             sender=origin,
-            recipients=(Recipient(address, account),),
+            recipients=(Recipient(address, accounts),),
             body=Body.EIGHTBIT,
             received=datetime.now(UTC),
         )

@@ -186,6 +186,11 @@ def is_one_recipient_too_many(reply: Reply) -> bool:
     return reply is TOO_MANY_RECIPIENTS or reply.code == _CODES[TooManyRecipients][0]
 
 
+def is_mailbox_full(reply: Reply) -> bool:
+    """Tell whether a recipient's quota is the reason; RFC 3463 section 3.3."""
+    return reply.status is not None and reply.status[1:] == MailboxFull.status[1:]
+
+
 def from_error(error: MailError) -> Reply:
     """Tell a client what went wrong; the class of the status says whether to try again."""
     temporary, permanent = next(

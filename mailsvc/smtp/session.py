@@ -275,13 +275,31 @@ class Session:
         answers: dict[Address, Reply] = {}
         stored: dict[FolderId, Reply] = {}
         for recipient in envelope.recipients:
-            inbox = recipient.account.inbox
-            # Two addresses of one mailbox get one copy.
-            answer = stored.get(inbox) or await self._finish_alone(envelope, recipient, content)
-            if not answer.refuses:
-                stored[inbox] = answer
+            answer = await self._finish_rest(envelope, recipient, content, stored)
             answers[recipient.address] = answer
         return replies.for_each([answers[address] for address in self.accepted])
+
+    async def _finish_rest(
+        self,
+        envelope: Envelope,
+        recipient: Recipient,
+        content: IContent,
+        stored: dict[FolderId, Reply],
+    ) -> Reply:
+        """Give it to those behind one recipient who do not have it yet: one mailbox, one copy."""
+        inboxes = {one.inbox: one for one in recipient.accounts}
+        have = [stored[inbox] for inbox in inboxes if inbox in stored]
+        missing = tuple(one for inbox, one in inboxes.items() if inbox not in stored)
+        if not missing:
+            return have[0]
+        left = recipient._replace(accounts=missing)
+        answer = await self._finish_alone(envelope, left, content)
+        if not answer.refuses:
+            stored |= dict.fromkeys((one.inbox for one in missing), answer)
+        elif have and replies.is_mailbox_full(answer):
+            # Who is full among several is left out, as when all are served together.
+            return have[0]
+        return answer
 
     async def _finish_alone(
         self, envelope: Envelope, recipient: Recipient, content: IContent

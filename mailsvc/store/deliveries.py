@@ -1,18 +1,21 @@
 """Write messages into folders: one transaction for many messages; DESIGN: section 6."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, func, select, update
 
 from mailsvc.config.units import KIB
-from mailsvc.errors import MailboxFull, MailError
+from mailsvc.errors import MailboxFull, MailboxTooSmall, MailError
 from mailsvc.interfaces import IContent
+from mailsvc.model.address import parse_address
 from mailsvc.model.ids import AccountId, FolderId, IdSource, MessageId
+from mailsvc.model.quota import QuotaNotice, Usage, share_told
 from mailsvc.store.bulk import BulkInsert
+from mailsvc.store.tables import account as account_table
 from mailsvc.store.tables import chunk, entry, folder, message, microseconds, trail
 
 CHUNK = 256 * KIB
@@ -30,10 +33,25 @@ _COUNTERS = (
     .with_for_update()
 )
 _USED = (
-    select(folder.c.account_id, func.sum(folder.c.octets), func.sum(folder.c.messages))
+    select(
+        folder.c.account_id,
+        func.sum(folder.c.octets),
+        func.sum(folder.c.messages),
+        account_table.c.quota_told,
+    )
+    .join(account_table, account_table.c.id == folder.c.account_id)
     .where(folder.c.account_id.in_(bindparam("accounts", expanding=True)))
-    .group_by(folder.c.account_id)
+    .group_by(folder.c.account_id, account_table.c.quota_told)
 )
+_OWNER = select(account_table.c.address, account_table.c.language).where(
+    account_table.c.id == bindparam("account")
+)
+_TELL = (
+    update(account_table)
+    .where(account_table.c.id == bindparam("account"))
+    .values(quota_told=bindparam("told"))
+)
+_NULL_PATH = b"Return-Path: <>\r\n"
 _INSERT_MESSAGES = BulkInsert(
     message, "id", "octets", "return_path_octets", "digest", "received", "sender", "body"
 )
@@ -94,6 +112,8 @@ class Target(NamedTuple):
         recipient: The address it was sent to; for the trail.
         quota_octets: Most octets in all folders of the account; None: no limit.
         quota_messages: Most messages in all folders of the account; None: no limit.
+        required: False: it is one of several behind the recipient, and left out when its
+            mailbox is full or gone; another one of them gets the message.
     """
 
     account: AccountId
@@ -101,6 +121,7 @@ class Target(NamedTuple):
     recipient: str
     quota_octets: int | None
     quota_messages: int | None
+    required: bool = True
 
 
 class Delivery(NamedTuple):
@@ -117,6 +138,7 @@ class Delivery(NamedTuple):
         event: What the trail calls it: ``accepted`` or ``report``.
         reports: Stored with it, each if its mailbox has room; a report has none itself.
         digest: SHA-256 of trace and content; None: the writer makes it.
+        left_out: Who does not get it, for it does not fit; for the trail.
     """
 
     message: MessageId
@@ -130,6 +152,7 @@ class Delivery(NamedTuple):
     event: str = "accepted"
     reports: tuple["Delivery", ...] = ()
     digest: bytes | None = None
+    left_out: tuple[Target, ...] = ()
 
     @property
     def octets(self) -> int:
@@ -153,19 +176,55 @@ class _Folder:
     new_octets: int = 0
 
 
+@dataclass(slots=True)
+class _Used:
+    """What an account with a quota holds while the transaction adds to it."""
+
+    before: Usage
+    told: int
+    target: Target
+    octets: int = 0
+    messages: int = 0
+
+    def refusal(self, target: Target, octets: int) -> MailError | None:
+        """Tell why a message does not fit; None: it does."""
+        most_octets, most_messages = target.quota_octets, target.quota_messages
+        if most_octets is not None and self.before.octets + self.octets + octets > most_octets:
+            return MailboxTooSmall() if octets > most_octets else MailboxFull()
+        if most_messages is not None and self.before.messages + self.messages >= most_messages:
+            return MailboxFull()
+        return None
+
+    def share(self, usage: Usage) -> int:
+        """Tell which of the shares that owners hear of a usage has reached."""
+        return share_told(usage, self.target.quota_octets, self.target.quota_messages)
+
+    @property
+    def after(self) -> Usage:
+        """What the account holds now."""
+        return Usage(self.before.octets + self.octets, self.before.messages + self.messages)
+
+
 class DeliverBatch:
     """
     Writes many deliveries at once; a ``BatchQuery``.
 
-    A delivery goes to all its folders or to none. Folders are locked in the order of
+    A delivery goes to all its folders or to none, but for those that are not required. An
+    owner whose mailbox becomes nearly full gets a notice, in the same transaction, so that a
+    crash cannot lose it and no other node writes it, too. Folders are locked in the order of
     their numbers, so that two writers never wait for each other.
 
     Args:
-        ids: Numbers for the rows of the trail.
+        ids: Numbers for notices and for the rows of the trail.
+        write_notice: Makes the content of a notice; called on a writer's thread. None: nobody
+            is told.
     """
 
-    def __init__(self, ids: IdSource) -> None:
+    def __init__(
+        self, ids: IdSource, write_notice: Callable[[QuotaNotice], IContent] | None = None
+    ) -> None:
         self._ids = ids
+        self._write_notice = write_notice
 
     def __call__(
         self, connection: Connection, items: Sequence[Delivery]
@@ -179,17 +238,74 @@ class DeliverBatch:
         concerned = [*items, *reports] if reports else items
         folders = _lock_folders(connection, concerned)
         usage = _usage(connection, concerned)
-        answers = [_admit(item, folders, usage) for item in items]
-        stored = [item for item, answer in zip(items, answers, strict=True) if answer is None]
+        admitted = [_admit(item, folders, usage) for item in items]
+        stored = [item for item in admitted if isinstance(item, Delivery)]
+        # Behind all messages: a report or a notice never takes the room of one.
         if reports:
-            # Behind all messages: a report never takes the room of one.
-            due = [report for item in stored for report in item.reports]
-            stored += [report for report in due if _admit(report, folders, usage) is None]
+            for item in tuple(stored):
+                stored += _admit_each(item.reports, folders, usage)
+        if usage and self._write_notice is not None:
+            stored += self._tell_owners(connection, folders, usage, self._write_notice)
         if stored:
             _insert_bodies(connection, stored)
             self._insert_entries(connection, stored, folders)
             _update_folders(connection, folders)
-        return answers
+        return [None if isinstance(item, Delivery) else item for item in admitted]
+
+    def _tell_owners(
+        self,
+        connection: Connection,
+        folders: dict[int, _Folder],
+        usage: dict[int, _Used],
+        write: Callable[[QuotaNotice], IContent],
+    ) -> list[Delivery]:
+        """Make the notices that are due; one that does not fit is due at the next delivery."""
+        notices: list[Delivery] = []
+        for account, used in usage.items():
+            if not used.messages:
+                continue
+            # Whoever made room meanwhile is told anew.
+            told, share = min(used.told, used.share(used.before)), used.share(used.after)
+            if share > told:
+                notice = self._notice(connection, used, share, write)
+                fitting = _admit_each((notice,), folders, usage)
+                notices += fitting
+                told = share if fitting else told
+            if told != used.told:
+                connection.execute(_TELL, {"account": account, "told": told})
+        return notices
+
+    def _notice(
+        self,
+        connection: Connection,
+        used: _Used,
+        share: int,
+        write: Callable[[QuotaNotice], IContent],
+    ) -> Delivery:
+        target, now = used.target, datetime.now(UTC)
+        owner = connection.execute(_OWNER, {"account": target.account}).one()
+        content = write(
+            QuotaNotice(
+                owner=parse_address(owner.address, utf8=True),
+                language=owner.language,
+                share=share,
+                usage=used.after,
+                quota_octets=target.quota_octets,
+                quota_messages=target.quota_messages,
+                now=now,
+            )
+        )
+        return Delivery(
+            message=MessageId(self._ids.next()),
+            trace=_NULL_PATH,
+            return_path_octets=len(_NULL_PATH),
+            content=content,
+            sender="",
+            received=now,
+            client_ip="",
+            targets=(target._replace(recipient=owner.address, required=True),),
+            event="notice",
+        )
 
     def _insert_entries(
         self, connection: Connection, items: Sequence[Delivery], folders: dict[int, _Folder]
@@ -198,7 +314,7 @@ class DeliverBatch:
         story: list[tuple[Any, ...]] = []
         for item in items:
             message_id, octets, received = item.message, item.octets, microseconds(item.received)
-            for account, inbox, recipient, _, _ in item.targets:
+            for account, inbox, recipient, *_ in item.targets:
                 counters = folders[inbox]
                 entries.append(
                     (
@@ -227,8 +343,25 @@ class DeliverBatch:
                     )
                 )
                 counters.uidnext += 1
+            if item.left_out:
+                story += self._left_out(item)
         _INSERT_ENTRIES(connection, entries)
         _INSERT_STORY(connection, story)
+
+    def _left_out(self, item: Delivery) -> Iterator[tuple[Any, ...]]:
+        """Tell of members of a group who do not get a message."""
+        for account, _, recipient, *_ in item.left_out:
+            yield (
+                self._ids.next(),
+                "skipped",
+                item.message,
+                account,
+                item.client_ip,
+                item.sender,
+                recipient,
+                str(MailboxFull.status),
+                "",
+            )
 
 
 def digest_large(_: Connection, item: Delivery) -> Delivery:
@@ -254,47 +387,71 @@ def _lock_folders(connection: Connection, items: Sequence[Delivery]) -> dict[int
     return found
 
 
-def _usage(connection: Connection, items: Sequence[Delivery]) -> dict[int, list[int]]:
+def _usage(connection: Connection, items: Sequence[Delivery]) -> dict[int, _Used]:
     """Count octets and messages of the accounts that have a quota."""
     limited = {
-        target.account
+        target.account: target
         for item in items
         for target in item.targets
         if target.quota_octets is not None or target.quota_messages is not None
     }
-    found: dict[int, list[int]] = {}
+    found: dict[int, _Used] = {}
     for some in _slices(sorted(limited)):
         rows = connection.execute(_USED, {"accounts": some})
-        for account, octets, messages in rows:
-            found[account] = [int(octets), int(messages)]
+        for account, octets, messages, told in rows:
+            found[account] = _Used(Usage(int(octets), int(messages)), told, limited[account])
     return found
 
 
 def _admit(
-    item: Delivery, folders: dict[int, _Folder], usage: dict[int, list[int]]
-) -> Exception | None:
-    """Decide on one delivery, and count it when it may come in."""
+    item: Delivery, folders: dict[int, _Folder], usage: dict[int, _Used]
+) -> Delivery | MailError:
+    """Decide on one delivery, and count it when it may come in; who is left out goes from it."""
     octets = item.octets
+    lacking: dict[Target, MailError] = {}
     for target in item.targets:
-        if target.folder not in folders:
-            return RecipientGone()
-        used = usage.get(target.account)
-        if used is not None and _too_much(target, used[0] + octets, used[1] + 1):
-            return MailboxFull()
-    for target in item.targets:
-        counters = folders[target.folder]
-        counters.new_messages += 1
-        counters.new_octets += octets
-        if target.account in usage:
-            usage[target.account][0] += octets
-            usage[target.account][1] += 1
-    return None
+        refusal = _refusal(target, octets, folders, usage)
+        if refusal is not None:
+            if target.required:
+                return refusal
+            lacking[target] = refusal
+    admitted = _without(item, lacking) if lacking else item
+    if isinstance(admitted, Delivery):
+        for target in admitted.targets:
+            counters = folders[target.folder]
+            counters.new_messages += 1
+            counters.new_octets += octets
+            if target.account in usage:
+                usage[target.account].octets += octets
+                usage[target.account].messages += 1
+    return admitted
 
 
-def _too_much(target: Target, octets: int, messages: int) -> bool:
-    return (target.quota_octets is not None and octets > target.quota_octets) or (
-        target.quota_messages is not None and messages > target.quota_messages
-    )
+def _admit_each(
+    items: Sequence[Delivery], folders: dict[int, _Folder], usage: dict[int, _Used]
+) -> list[Delivery]:
+    """Give those that may come in; the others are dropped."""
+    admitted = (_admit(item, folders, usage) for item in items)
+    return [item for item in admitted if isinstance(item, Delivery)]
+
+
+def _refusal(
+    target: Target, octets: int, folders: dict[int, _Folder], usage: dict[int, _Used]
+) -> MailError | None:
+    if target.folder not in folders:
+        return RecipientGone()
+    used = usage.get(target.account)
+    return None if used is None else used.refusal(target, octets)
+
+
+def _without(item: Delivery, lacking: dict[Target, MailError]) -> Delivery | MailError:
+    """Leave those out who cannot take it, when every recipient still has somebody who can."""
+    kept = tuple(target for target in item.targets if target not in lacking)
+    served = {target.recipient for target in kept}
+    for target, refusal in lacking.items():
+        if target.recipient not in served:
+            return refusal
+    return item._replace(targets=kept, left_out=tuple(lacking))
 
 
 def _insert_bodies(connection: Connection, items: Sequence[Delivery]) -> None:

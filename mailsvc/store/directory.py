@@ -11,14 +11,12 @@ from mailsvc.interfaces import IDirectory
 from mailsvc.model.account import Account
 from mailsvc.model.address import Address
 from mailsvc.model.ids import AccountId
-from mailsvc.store.accounts import (
-    account_by_id,
-    domain_exists,
-    find_account,
-    first_domain,
-    shortest_keep,
-)
+from mailsvc.model.quota import Usage
+from mailsvc.model.route import Route
+from mailsvc.store.accounts import account_by_id, find_account, shortest_keep
 from mailsvc.store.database import Database
+from mailsvc.store.domains import domain_enabled, first_domain
+from mailsvc.store.routes import find_route, usage_of
 
 MOST_REMEMBERED = 20_000
 """Answers kept in memory; the ones that were not used for longest go first."""
@@ -42,24 +40,46 @@ class Directory:
     def __init__(self, database: Database, clock: IReactorTime, subaddress: str = "") -> None:
         self._database = database
         self._clock = clock
-        self._subaddress = subaddress
+        self.subaddress = subaddress
+        """Parts a user's name from a tag behind it; empty: nothing does."""
         self._known: OrderedDict[Hashable, tuple[float, Any]] = OrderedDict()
         self._generation = 0
 
     async def find(self, address: Address) -> Account | None:
         """Look up by address."""
         return await self._recall(
-            address.key, lambda: self._database.run(find_account, address, self._subaddress)
+            address.key, lambda: self._database.run(find_account, address, self.subaddress)
         )
 
     async def by_id(self, account: AccountId) -> Account | None:
         """Look up by number."""
         return await self._recall(account, lambda: self._database.run(account_by_id, account))
 
+    async def route(self, address: Address) -> Route:
+        """Find the mailboxes behind an address."""
+        return await self._recall(
+            ("route", address.key),
+            lambda: self._database.run(find_route, address, self.subaddress),
+        )
+
+    async def usage(self, account: AccountId, *, fresh: bool = False) -> Usage:
+        """Tell what an account holds."""
+        key = ("usage", account)
+        if fresh:
+            self._known.pop(key, None)
+        return await self._recall(key, lambda: self._database.run(usage_of, account))
+
     async def is_local(self, domain: str) -> bool:
         """Look up a domain."""
+        return bool(await self._enabled(domain))
+
+    async def is_disabled(self, domain: str) -> bool:
+        """Look up a domain."""
+        return await self._enabled(domain) is False
+
+    async def _enabled(self, domain: str) -> bool | None:
         return await self._recall(
-            ("domain", domain), lambda: self._database.run(domain_exists, domain)
+            ("domain", domain), lambda: self._database.run(domain_enabled, domain)
         )
 
     async def home(self) -> str | None:

@@ -124,6 +124,9 @@ domain = _table(
     Column("name", NAME, nullable=False, unique=True),
     Column("enabled", Boolean, nullable=False),
     Column("catch_all", ADDRESS),
+    # For accounts that have no quota of their own.
+    Column("quota_octets", BigInteger),
+    Column("quota_messages", BigInteger),
     Column("created", UtcTime, nullable=False),
 )
 
@@ -140,8 +143,17 @@ account = _table(
     Column("smtp_on", Boolean, nullable=False),
     Column("pop3_on", Boolean, nullable=False),
     Column("web_on", Boolean, nullable=False),
+    # When a switch turns by itself; None: it stays as it is.
+    Column("enabled_until", UtcTime),
+    Column("smtp_until", UtcTime),
+    Column("pop3_until", UtcTime),
+    Column("web_until", UtcTime),
+    # It registered itself and waits for an administrator; disabled until then.
+    Column("pending", Boolean, nullable=False, default=False),
     Column("quota_octets", BigInteger),
     Column("quota_messages", BigInteger),
+    # The share of the quota, in percent, that the owner was last told of; 0: none.
+    Column("quota_told", Integer, nullable=False, default=0),
     Column("daily_messages", Integer),
     Column("daily_recipients", Integer),
     # Days after which a message leaves the inbox; None: it stays.
@@ -173,6 +185,8 @@ alias = _table(
     "alias",
     _id(),
     Column("domain_id", BigInteger, ForeignKey("domain.id"), nullable=False, index=True),
+    # The address as shown, and its key: what look-ups compare.
+    Column("address", ADDRESS, nullable=False, default=""),
     Column("address_key", ADDRESS, nullable=False, unique=True),
     # "alias", "group" or "forward"; the targets are addresses, separated by lines.
     Column("kind", String(16), nullable=False),
@@ -330,7 +344,45 @@ trail = _table(
     Column("recipient", ADDRESS, nullable=False, default=""),
     Column("status", String(16), nullable=False, default=""),
     Column("detail", Text, nullable=False),
+    # Finds a Message-ID; see ``store.trail.header_key``. One row of a message has it.
+    Column("header_key", BigInteger),
     Index("ix_trail_message_id", "message_id"),
+    Index("ix_trail_header_key", "header_key"),
+)
+
+# Who has one may register; the code itself was shown once.
+invitation = _table(
+    "invitation",
+    _id(),
+    # SHA-256 of the code in hexadecimal digits, and its first characters for lists.
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("hint", String(8), nullable=False),
+    Column("domain_id", BigInteger, ForeignKey("domain.id", ondelete="CASCADE"), index=True),
+    Column("uses_left", Integer, nullable=False),
+    Column("note", NAME, nullable=False, default=""),
+    Column("created", UtcTime, nullable=False),
+    Column("expires", UtcTime),
+)
+
+# A message from an administrator to many; goes on where it was when the daemon ended.
+broadcast = _table(
+    "broadcast",
+    _id(),
+    Column("message_id", BigInteger, ForeignKey("message.id"), nullable=False, index=True),
+    Column("sender", ADDRESS, nullable=False),
+    Column("octets", BigInteger, nullable=False),
+    # "all", "domain" or "group", and which.
+    Column("scope", String(16), nullable=False),
+    Column("subject", ADDRESS, nullable=False, default=""),
+    Column("created_by", ADDRESS, nullable=False),
+    Column("total", Integer, nullable=False),
+    Column("delivered", Integer, nullable=False),
+    Column("skipped", Integer, nullable=False),
+    # The account that was served last: accounts are served in the order of their numbers.
+    Column("reached", BigInteger, nullable=False),
+    Column("created", UtcTime, nullable=False),
+    # None: it is under way.
+    Column("ended", UtcTime, index=True),
 )
 
 lock = _table(

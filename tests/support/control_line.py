@@ -54,7 +54,7 @@ class Line:
         )
         self.server = ControlConnection(self.house)
         self.raw = RawClient()
-        self.client = ControlClient(self.raw, clock)
+        self.client = ControlClient.over(self.raw, clock)
         self._pump: IOPump = connect_in_memory(
             self.server,
             FakeTransport(self.server, isServer=True),

@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from mailsvc.admin.administration import Administration
+from mailsvc.admin.administration import open_administration
 from mailsvc.config.settings import DatabaseSettings
 from mailsvc.errors import CommandError
 from mailsvc.interfaces import ISwitchboard
@@ -23,7 +23,10 @@ from mailsvc.model.account import Role
 from mailsvc.model.address import parse_address
 from mailsvc.model.ids import IdSource
 from mailsvc.model.listener import ListenerState
-from mailsvc.store.accounts import NewAccount, populate
+from mailsvc.store.accounts import (
+    NewAccount,
+    populate,
+)
 from mailsvc.store.database import Database, Query
 from mailsvc.store.directory import Directory
 from mailsvc.store.engine import Engines, open_engines
@@ -130,7 +133,7 @@ class Office:
             listener("submission", "submission", "smtp", 2587),
             listener("pop3", "pop3", "pop3", 2110),
         )
-        self.administration = Administration(
+        self.administration = open_administration(
             database=self.database,
             directory=self.directory,
             passwords=PlainPasswords(),

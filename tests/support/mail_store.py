@@ -17,9 +17,14 @@ from mailsvc.model.address import parse_address
 from mailsvc.model.ids import IdSource, MessageId
 from mailsvc.model.maildrop import Lease
 from mailsvc.spool import Spool, SpoolRoom
-from mailsvc.store.accounts import NewAccount, add_account, add_domain, any_domain, find_account
+from mailsvc.store.accounts import (
+    NewAccount,
+    add_account,
+    find_account,
+)
 from mailsvc.store.database import Database
 from mailsvc.store.deliveries import DeliverBatch, Delivery, Target
+from mailsvc.store.domains import add_domain, any_domain
 from mailsvc.store.engine import Engines, open_engines
 from mailsvc.store.maildrop import drop_leases
 from mailsvc.store.tables import chunk, entry, folder, lock, message

@@ -12,9 +12,14 @@ from mailsvc.model.account import Account
 from mailsvc.model.address import Address
 from mailsvc.model.ids import IdSource, MessageId
 from mailsvc.spool import Spool, SpoolRoom
-from mailsvc.store.accounts import NewAccount, add_account, add_domain, find_account
+from mailsvc.store.accounts import (
+    NewAccount,
+    add_account,
+    find_account,
+)
 from mailsvc.store.database import Database
 from mailsvc.store.deliveries import DeliverBatch, Delivery, Target
+from mailsvc.store.domains import add_domain
 from mailsvc.store.engine import Engines, open_engines
 from mailsvc.store.faults import to_mail_error
 from mailsvc.store.maildrop import Maildrops

@@ -28,6 +28,8 @@ from mailsvc.interfaces import IDirectory, IMaildrops
 from mailsvc.model.account import Account, Scope, Verifier
 from mailsvc.model.address import Address
 from mailsvc.model.ids import AccountId, CredentialId
+from mailsvc.model.quota import Usage
+from mailsvc.model.route import Route
 from mailsvc.pop3.maildrop import MaildropDoor
 from mailsvc.pop3.protocol import Pop3Factory
 from tests.support.plain_passwords import ROUNDS, scram_keys
@@ -138,6 +140,18 @@ class Accounts:
     async def by_id(self, account: AccountId) -> Account | None:
         """Look up."""
         return self.by_number.get(account)
+
+    async def route(self, address: Address) -> Route:
+        del address
+        raise AssertionError("POP3 takes no mail")
+
+    async def usage(self, account: AccountId, *, fresh: bool = False) -> Usage:
+        del account, fresh
+        raise AssertionError("POP3 takes no mail")
+
+    async def is_disabled(self, domain: str) -> bool:
+        del domain
+        raise AssertionError("POP3 takes no mail")
 
     async def is_local(self, domain: str) -> bool:
         """Tell that we have one domain."""

@@ -26,7 +26,9 @@ from mailsvc.model.account import Account, Role, Scope, Verifier
 from mailsvc.model.address import Address, parse_address
 from mailsvc.model.envelope import Envelope
 from mailsvc.model.ids import AccountId, CredentialId, FolderId, MessageId
+from mailsvc.model.quota import Usage
 from mailsvc.model.receipt import Receipt
+from mailsvc.model.route import DeadEnd, Route
 from mailsvc.policy.allowance import Limits
 from mailsvc.smtp.avatar import Submission
 from mailsvc.smtp.protocol import SmtpFactory, SmtpProtocol
@@ -71,6 +73,10 @@ class MemoryDirectory:
         self.accounts[CHINESE.key] = replace(make_account("user", 9), address=CHINESE)
         self.accounts["carol@test.com"] = replace(self.accounts["carol@test.com"], enabled=False)
         self.held: list[Deferred[None]] | None = None
+        self.groups: dict[str, tuple[Account, ...]] = {}
+        self.used: dict[AccountId, Usage] = {}
+        self.asked: list[bool] = []
+        """Each question for usage: whether it had to be fresh."""
 
     async def find(self, address: Address) -> Account | None:
         if self.held is not None:
@@ -80,6 +86,19 @@ class MemoryDirectory:
         if address.key == "postmaster@test.com":
             return self.accounts["alice@test.com"]
         return self.accounts.get(address.key)
+
+    async def route(self, address: Address) -> Route:
+        found = await self.find(address)
+        if found is None:
+            return Route(self.groups.get(address.key, ()))
+        return Route((found,)) if found.enabled else Route((), DeadEnd.DISABLED)
+
+    async def usage(self, account: AccountId, *, fresh: bool = False) -> Usage:
+        self.asked.append(fresh)
+        return self.used.get(account, Usage(0, 0))
+
+    async def is_disabled(self, domain: str) -> bool:
+        return domain == "disabled.example"
 
     async def by_id(self, account: AccountId) -> Account | None:
         return next((one for one in self.accounts.values() if one.id == account), None)

@@ -58,7 +58,7 @@ class House:
     def accepts(self, envelope: Envelope, octets: bytes) -> bool:
         """Take a message for alice, if it can be taken."""
         mail = envelope._replace(
-            login=None, sender=None, recipients=(Recipient(self.alice.address, self.alice),)
+            login=None, sender=None, recipients=(Recipient(self.alice.address, (self.alice,)),)
         )
         answers: list[object] = []
         work = Deferred.fromCoroutine(self.intake.accept(mail, content(octets)))

@@ -83,7 +83,7 @@ def test_our_own_users_are_reached_in_every_spelling(path: bytes, login: bool) -
 
     talk.hears(b"250 2.1.5", b"354", b"250 2.0.0")
     [(envelope, _)] = talk.intake.taken
-    assert envelope.recipients[0].account.address.local == "bob"
+    assert envelope.recipients[0].accounts[0].address.local == "bob"
 
 
 @pytest.mark.parametrize(

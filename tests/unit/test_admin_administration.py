@@ -10,13 +10,14 @@ from sqlalchemy import Connection, select
 from twisted.internet.defer import Deferred
 from zope.interface.verify import verifyObject
 
-from mailsvc.admin.values import LARGEST_PAGE, NewUser
+from mailsvc.admin.users import NewUser
 from mailsvc.auth.passwords import make_password
 from mailsvc.auth.scram import make_keys, read_keys
 from mailsvc.errors import AlreadyThere, CommandError, NotFound, StorageFailed
 from mailsvc.interfaces import ISwitchboard
 from mailsvc.model.account import Account, Role
 from mailsvc.model.address import parse_address
+from mailsvc.model.page import LARGEST_PAGE
 from mailsvc.store.schema import transact
 from mailsvc.store.settings import read_settings
 from mailsvc.store.tables import trail
@@ -32,7 +33,7 @@ def office(tmp_path: Path) -> Iterator[Office]:
 
 
 def _add(office: Office, address: str, **asked: Any) -> Any:
-    return finish(office.administration.add_user(NewUser(address=address, **asked), by="uid 7"))
+    return finish(office.administration.users.add(NewUser(address=address, **asked), by="uid 7"))
 
 
 def _found(office: Office, address: str) -> Account | None:
@@ -94,7 +95,7 @@ class TestAccounts:
         _add(office, "alice", password=b"the old one")
         assert _found(office, "alice@test.com") is not None
 
-        finish(office.administration.set_password("alice", b"the new one", by="uid 7"))
+        finish(office.administration.users.set_password("alice", b"the new one", by="uid 7"))
 
         account = _found(office, "alice@test.com")
         assert account is not None
@@ -104,7 +105,9 @@ class TestAccounts:
         """The user need not say it even once."""
         for change in (
             lambda: _add(office, "alice", password=b"the old one"),
-            lambda: finish(office.administration.set_password("alice", b"the new one", by="me")),
+            lambda: finish(
+                office.administration.users.set_password("alice", b"the new one", by="me")
+            ),
         ):
             change()
             account = _found(office, "alice@test.com")
@@ -118,7 +121,7 @@ class TestAccounts:
         _add(office, "alice")
         assert _found(office, "alice@test.com") is not None
 
-        gone = finish(office.administration.delete_user("alice", by="uid 7"))
+        gone = finish(office.administration.users.delete("alice", by="uid 7"))
 
         assert str(gone) == "alice@test.com"
         assert _found(office, "alice@test.com") is None
@@ -128,12 +131,12 @@ class TestAccounts:
         _add(office, "alice")
         assert finish(office.directory.shortest_keep()) is None
 
-        whose = finish(office.administration.set_keep("alice", 30, by="uid 7"))
+        whose = finish(office.administration.users.set_keep("alice", 30, by="uid 7"))
 
         account = _found(office, str(whose))
         assert account is not None
         assert (account.keep_days, finish(office.directory.shortest_keep())) == (30, 30)
-        finish(office.administration.set_keep("alice", None, by="uid 7"))
+        finish(office.administration.users.set_keep("alice", None, by="uid 7"))
         assert finish(office.directory.shortest_keep()) is None
         told = _story(office)[1:]
         assert [(one["did"], one["address"], one["days"]) for one in told] == [
@@ -145,26 +148,26 @@ class TestAccounts:
     def test_mail_is_kept_for_a_day_at_least(self, office: Office, days: int) -> None:
         """And a number of days that nobody means is refused."""
         with pytest.raises(CommandError, match=f"for {days} days: 1 to 36500, or always"):
-            finish(office.administration.set_keep("admin", days, by="uid 7"))
+            finish(office.administration.users.set_keep("admin", days, by="uid 7"))
 
     def test_the_list_comes_in_pages(self, office: Office) -> None:
         """Each page says where the next one begins; the last one says that it is."""
         for name in ("alice", "bob", "carol"):
             _add(office, name)
 
-        first = finish(office.administration.list_users("", 2))
-        second = finish(office.administration.list_users(first.next or "", 2))
+        first = finish(office.administration.users.list("", 2))
+        second = finish(office.administration.users.list(first.next or "", 2))
 
-        names = [one.address.local for one in (*first.accounts, *second.accounts)]
+        names = [one.address.local for one in (*first.rows, *second.rows)]
         assert names == ["admin", "alice", "bob", "carol"]
         assert second.next is None
 
     def test_every_change_is_in_the_trail_without_passwords(self, office: Office) -> None:
         """Later one can see who did what."""
         _add(office, "alice", password=b"a first secret")
-        finish(office.administration.set_password("alice", b"a second secret", by="uid 8"))
-        finish(office.administration.delete_user("alice", by="uid 9"))
-        finish(office.administration.set_service("pop3", running=False, by="uid 7"))
+        finish(office.administration.users.set_password("alice", b"a second secret", by="uid 8"))
+        finish(office.administration.users.delete("alice", by="uid 9"))
+        finish(office.administration.services.switch("pop3", running=False, by="uid 7"))
 
         told = _story(office)
 
@@ -217,7 +220,7 @@ class TestRefusals:
         [
             {"display_name": "x" * 256},
             {"display_name": "a\x1b[2Jb"},
-            {"quota_octets": 0},
+            {"quota_octets": -1},
             {"quota_messages": -1},
             {"quota_octets": 1 << 63},
         ],
@@ -250,20 +253,20 @@ class TestRefusals:
     def test_who_does_not_exist_cannot_be_changed(self, office: Office) -> None:
         """Neither the password nor the account."""
         with pytest.raises(NotFound, match=r"no account nobody@test\.com"):
-            finish(office.administration.set_password("nobody", None, by="uid 7"))
+            finish(office.administration.users.set_password("nobody", None, by="uid 7"))
         with pytest.raises(NotFound, match=r"no account nobody@test\.com"):
-            finish(office.administration.delete_user("nobody", by="uid 7"))
+            finish(office.administration.users.delete("nobody", by="uid 7"))
 
     def test_the_last_administrator_stays(self, office: Office) -> None:
         """Somebody must get the mail to postmaster."""
         with pytest.raises(CommandError, match="last administrator"):
-            finish(office.administration.delete_user("admin", by="uid 7"))
+            finish(office.administration.users.delete("admin", by="uid 7"))
 
     @pytest.mark.parametrize("most", [0, -1, LARGEST_PAGE + 1])
     def test_a_page_has_a_limit(self, office: Office, most: int) -> None:
         """Nobody can ask for everything at once."""
         with pytest.raises(CommandError, match="a page has 1 to 200"):
-            finish(office.administration.list_users("", most))
+            finish(office.administration.users.list("", most))
 
     def test_a_change_that_was_not_stored_is_not_in_the_trail(self, office: Office) -> None:
         """Change and trail are one transaction."""
@@ -280,7 +283,7 @@ class TestServices:
 
     def test_a_stopped_service_is_remembered(self, office: Office) -> None:
         """The daemon reads it at its next start."""
-        finish(office.administration.set_service("smtp", running=False, by="uid 7"))
+        finish(office.administration.services.switch("smtp", running=False, by="uid 7"))
 
         assert not office.switchboard.running("smtp")
         assert office.switchboard.running("pop3")
@@ -288,19 +291,19 @@ class TestServices:
 
     def test_a_stopped_service_can_be_started_again(self, office: Office) -> None:
         """And stays started."""
-        finish(office.administration.set_service("smtp", running=False, by="uid 7"))
-        finish(office.administration.set_service("smtp", running=True, by="uid 7"))
+        finish(office.administration.services.switch("smtp", running=False, by="uid 7"))
+        finish(office.administration.services.switch("smtp", running=True, by="uid 7"))
 
         assert office.switchboard.running("smtp")
         assert transact(office.engines, read_settings) == {"service.smtp.running": True}
 
     def test_a_service_that_cannot_start_stays_stopped(self, office: Office) -> None:
         """A port that somebody else has is told; nothing is remembered."""
-        finish(office.administration.set_service("smtp", running=False, by="uid 7"))
+        finish(office.administration.services.switch("smtp", running=False, by="uid 7"))
         office.switchboard.broken = "port 2525 is taken"
 
         with pytest.raises(CommandError, match="port 2525 is taken"):
-            finish(office.administration.set_service("smtp", running=True, by="uid 7"))
+            finish(office.administration.services.switch("smtp", running=True, by="uid 7"))
 
         assert not office.switchboard.running("smtp")
         assert transact(office.engines, read_settings) == {"service.smtp.running": False}
@@ -309,18 +312,18 @@ class TestServices:
     def test_what_cannot_be_remembered_is_not_done(self, office: Office, *, running: bool) -> None:
         """Otherwise the next start of the daemon would bring a surprise."""
         if running:
-            finish(office.administration.set_service("pop3", running=False, by="uid 7"))
+            finish(office.administration.services.switch("pop3", running=False, by="uid 7"))
         office.database.broken = StorageFailed()
 
         with pytest.raises(StorageFailed):
-            finish(office.administration.set_service("pop3", running=running, by="uid 7"))
+            finish(office.administration.services.switch("pop3", running=running, by="uid 7"))
 
         assert office.switchboard.running("pop3") is not running
 
     def test_what_is_no_service_is_refused(self, office: Office) -> None:
         """The text names those that are."""
         with pytest.raises(CommandError, match="pop3 or smtp"):
-            finish(office.administration.set_service("imap", running=True, by="uid 7"))
+            finish(office.administration.services.switch("imap", running=True, by="uid 7"))
 
     def test_a_service_without_listeners_is_told(self, office: Office) -> None:
         """There is nothing to start."""
@@ -330,7 +333,7 @@ class TestServices:
         ]
 
         with pytest.raises(NotFound, match=r"config\.yaml has no listener for pop3"):
-            finish(office.administration.set_service("pop3", running=True, by="uid 7"))
+            finish(office.administration.services.switch("pop3", running=True, by="uid 7"))
 
     def test_the_switchboard_on_paper_is_one(self) -> None:
         """What the tests use keeps to the interface."""
@@ -344,7 +347,7 @@ class TestStatus:
         """Version, uptime, database, listeners."""
         office.clock.advance(90)
 
-        seen = finish(office.administration.status())
+        seen = finish(office.administration.health.status())
 
         assert (seen.version, seen.hostname) == ("1.2.3", "mail.test.com")
         assert seen.uptime.total_seconds() == 90
@@ -358,7 +361,7 @@ class TestStatus:
         """It does not hide the rest."""
         office.database.broken = StorageFailed()
 
-        seen = finish(office.administration.status())
+        seen = finish(office.administration.health.status())
 
         assert seen.fault == "Our storage is not available; please try again later"
         assert (seen.engine, seen.accounts) == (None, None)
@@ -367,7 +370,7 @@ class TestStatus:
     def test_a_silent_database_does_not_hold_up_the_status(self, office: Office) -> None:
         """After five seconds the rest is told."""
         office.database.waits = Deferred()
-        asked = Deferred.fromCoroutine(office.administration.status())
+        asked = Deferred.fromCoroutine(office.administration.health.status())
 
         office.clock.advance(5)
 

@@ -11,7 +11,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from mailsvc.admin.values import NewUser
+from mailsvc.admin.users import NewUser
 from mailsvc.cli.main import program
 from mailsvc.cli.output import duration, show_table, size
 from mailsvc.cli.place import Doors
@@ -44,7 +44,7 @@ def _offline(*arguments: str) -> Result:
 
 
 def _add(office: Office, address: str, **asked: Any) -> None:
-    finish(office.administration.add_user(NewUser(address=address, **asked), by="test"))
+    finish(office.administration.users.add(NewUser(address=address, **asked), by="test"))
 
 
 def _verifier(office: Office, address: str) -> str | None:
@@ -170,9 +170,11 @@ class TestUserList:
 
         title, admin, ada = done.stdout.splitlines()
         assert title.split() == (
-            "ADDRESS ROLE STATE MESSAGES SIZE QUOTA LAST LOGIN NAME".split()  # noqa: SIM905
+            "ADDRESS ROLE STATE OFF USED QUOTA LAST LOGIN MESSAGES KEEPS NAME".split()  # noqa: SIM905
         )
-        assert admin.split() == "admin@test.com admin enabled 0 0 B - never -".split()  # noqa: SIM905
+        assert admin.split() == (
+            "admin@test.com admin enabled - 0 B - never 0 - -".split()  # noqa: SIM905
+        )
         assert ada.startswith(long)
         assert ada.endswith("Ada Lovelace, Countess")
         assert "1.5 GiB" in ada
@@ -483,7 +485,8 @@ class TestDatabaseUpgrade:
 
         assert done.exit_code == 0
         assert (
-            json.loads(done.stdout)["revision"] == finish(office.administration.status()).revision
+            json.loads(done.stdout)["revision"]
+            == finish(office.administration.health.status()).revision
         )
 
     def test_a_database_in_use_is_left_alone(self, office: Office, tmp_path: Path) -> None:

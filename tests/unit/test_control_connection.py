@@ -11,18 +11,18 @@ from twisted.logger import capturedLogs
 from twisted.protocols.amp import AMP, AmpBox, RemoteAmpError
 from twisted.python.failure import Failure
 
-from mailsvc.admin.values import NewUser
+from mailsvc.admin.users import NewUser
 from mailsvc.control.client import ANSWER_LIMIT, ControlError
-from mailsvc.control.commands import (
+from mailsvc.control.commands.base import (
     FATAL_ERRORS,
     VERSION,
     Fault,
     Forbidden,
-    Status,
     TookTooLong,
     Unavailable,
     WrongVersion,
 )
+from mailsvc.control.commands.services import Status
 from mailsvc.control.connection import COMMAND_LIMIT, HELLO_LIMIT, MOST_KEYS, MOST_RUNNING
 from mailsvc.errors import AlreadyThere, CommandError, NotFound, StorageFailed
 from mailsvc.model.account import Role
@@ -75,48 +75,48 @@ class TestCommands:
             quota_messages=3,
         )
 
-        assert str(line.finish(client.add_user(new)).address) == "bob@test.com"
-        bob = line.finish(client.list_users("", 2)).accounts[1]
+        assert str(line.finish(client.users.add(new)).address) == "bob@test.com"
+        bob = line.finish(client.users.list("", 2)).rows[1]
         assert (bob.display_name, bob.role, bob.quota_octets) == ("Bob Bär", Role.ADMIN, 1 << 40)
-        assert line.finish(client.set_password("bob", None)).password
-        assert str(line.finish(client.set_keep("bob", 30))) == "bob@test.com"
-        assert line.finish(client.list_users("", 2)).accounts[1].keep_days == 30
-        line.finish(client.set_keep("bob", None))
-        assert line.finish(client.list_users("", 2)).accounts[1].keep_days is None
-        assert str(line.finish(client.delete_user("bob"))) == "bob@test.com"
-        assert len(line.finish(client.list_users()).accounts) == 1
+        assert line.finish(client.users.set_password("bob", None)).password
+        assert str(line.finish(client.users.set_keep("bob", 30))) == "bob@test.com"
+        assert line.finish(client.users.list("", 2)).rows[1].keep_days == 30
+        line.finish(client.users.set_keep("bob", None))
+        assert line.finish(client.users.list("", 2)).rows[1].keep_days is None
+        assert str(line.finish(client.users.delete("bob"))) == "bob@test.com"
+        assert len(line.finish(client.users.list()).rows) == 1
 
     def test_the_wire_changes_nothing(self, office: Office, line: Line) -> None:
         """What the client gives is equal to what the administration gave."""
-        page = line.finish(line.client.list_users())
-        seen = line.finish(line.client.status())
+        page = line.finish(line.client.users.list())
+        seen = line.finish(line.client.services.status())
 
-        assert page == finish(office.administration.list_users("", 200))
-        assert seen == finish(office.administration.status())
+        assert page == finish(office.administration.users.list("", 200))
+        assert seen == finish(office.administration.health.status())
 
     def test_a_service_is_stopped_and_started(self, office: Office, line: Line) -> None:
         """For now and for later."""
-        line.finish(line.client.set_service("pop3", running=False))
+        line.finish(line.client.services.stop("pop3"))
         assert not office.switchboard.running("pop3")
 
-        line.finish(line.client.set_service("pop3", running=True))
+        line.finish(line.client.services.start("pop3"))
         assert office.switchboard.running("pop3")
 
     def test_refusals_keep_their_kind_and_their_text(self, line: Line) -> None:
         """A program need not read English to know what is wrong."""
         with pytest.raises(NotFound, match=r"no account nobody@test\.com"):
-            line.finish(line.client.delete_user("nobody"))
+            line.finish(line.client.users.delete("nobody"))
         with pytest.raises(AlreadyThere, match="exists already"):
-            line.finish(line.client.add_user(NewUser(address="admin")))
+            line.finish(line.client.users.add(NewUser(address="admin")))
         with pytest.raises(CommandError, match="too short"):
-            line.finish(line.client.set_password("admin", b"short"))
+            line.finish(line.client.users.set_password("admin", b"short"))
 
     def test_a_lost_database_is_told(self, office: Office, line: Line) -> None:
         """As what it is, and nothing closes."""
         office.database.broken = StorageFailed()
 
         with pytest.raises(Unavailable, match="storage is not available"):
-            line.finish(line.client.list_users())
+            line.finish(line.client.users.list())
 
         assert line.raw.open
 
@@ -177,7 +177,7 @@ class TestWho:
         """A program may keep its connection."""
         line.passes(24 * 3600)
 
-        assert line.finish(line.client.status()).accounts == 1
+        assert line.finish(line.client.services.status()).accounts == 1
 
 
 class TestWhatAmpWouldDo:
@@ -188,7 +188,7 @@ class TestWhatAmpWouldDo:
         office.database.broken = ZeroDivisionError("a secret detail")
 
         with capturedLogs() as logged, pytest.raises(Fault, match="its log says why") as caught:
-            line.finish(line.client.list_users())
+            line.finish(line.client.users.list())
 
         assert "secret" not in str(caught.value)
         assert any("log_failure" in event for event in logged)
@@ -211,7 +211,7 @@ class TestWhatAmpWouldDo:
         assert _code(line.says(box)) == b"MISUNDERSTOOD"
         assert line.raw.open
 
-    @pytest.mark.parametrize("name", [b"UserRename", b"StartTLS", b"\xff\x00", b"raw"])
+    @pytest.mark.parametrize("name", [b"UserMarry", b"StartTLS", b"\xff\x00", b"raw"])
     def test_an_unknown_command_is_told(self, line: Line, name: bytes) -> None:
         """A newer client finds out what we cannot do."""
         assert _code(line.says(_ask(name))) == b"UNHANDLED"
@@ -225,33 +225,33 @@ class TestWhatAmpWouldDo:
 
     def test_an_answer_that_is_too_large_is_told(self, office: Office, line: Line) -> None:
         """AMP would find out when it is too late."""
-        office.administration._hostname = "x" * 70_000  # noqa: SLF001 - there is no honest way
+        office.administration.health._hostname = "x" * 70_000  # noqa: SLF001 - there is no honest way
 
         with capturedLogs(), pytest.raises(Fault):
-            line.finish(line.client.status())
+            line.finish(line.client.services.status())
 
         assert line.raw.open
 
     def test_a_command_that_is_too_large_is_refused(self, line: Line) -> None:
         """At the client already; the next one works."""
         with pytest.raises(CommandError, match="display_name is too long"):
-            line.finish(line.client.add_user(NewUser(address="bob", display_name="x" * 70_000)))
+            line.finish(line.client.users.add(NewUser(address="bob", display_name="x" * 70_000)))
 
-        assert line.finish(line.client.status()).accounts == 1
+        assert line.finish(line.client.services.status()).accounts == 1
 
     def test_a_long_list_arrives_whole(self, office: Office, line: Line) -> None:
         """Pages are cut where a value of AMP would be too large."""
         for number in range(120):
             name = f"{number:03}" + "\N{CJK UNIFIED IDEOGRAPH-4E2D}" * 250
             new = NewUser(address=f"{'x' * 60}{number:03}", display_name=name)
-            finish(office.administration.add_user(new, by="test"))
+            finish(office.administration.users.add(new, by="test"))
 
-        first = line.finish(line.client.list_users())
-        second = line.finish(line.client.list_users(first.next or ""))
-        third = line.finish(line.client.list_users(second.next or ""))
+        first = line.finish(line.client.users.list())
+        second = line.finish(line.client.users.list(first.next or ""))
+        third = line.finish(line.client.users.list(second.next or ""))
 
         pages = (first, second, third)
-        assert [one.display_name[:3] for page in pages for one in page.accounts][1:] == [
+        assert [one.display_name[:3] for page in pages for one in page.rows][1:] == [
             f"{number:03}" for number in range(120)
         ]
         assert third.next is None
@@ -259,7 +259,7 @@ class TestWhatAmpWouldDo:
     def test_a_command_has_a_time_limit(self, office: Office, line: Line) -> None:
         """The client hears that it may still be done; the connection stays."""
         office.database.waits = Deferred()
-        outcome = line.start(line.client.list_users())
+        outcome = line.start(line.client.users.list())
 
         line.passes(COMMAND_LIMIT)
 
@@ -270,7 +270,7 @@ class TestWhatAmpWouldDo:
     def test_a_command_past_its_time_is_not_cut_off(self, office: Office, line: Line) -> None:
         """Half a command would be worse than a late one."""
         office.database.waits = waits = Deferred[None]()
-        line.start(line.client.list_users())
+        line.start(line.client.users.list())
         line.passes(COMMAND_LIMIT)
         assert len(line.house.background) == 1
 
@@ -341,7 +341,7 @@ class TestClient:
         """Even if its own time limit fails."""
         office.database.waits = Deferred()
         line.server.transport = None
-        outcome = line.start(line.client.list_users())
+        outcome = line.start(line.client.users.list())
 
         line.passes(ANSWER_LIMIT)
 
@@ -352,7 +352,7 @@ class TestClient:
     def test_a_lost_daemon_is_told(self, office: Office, line: Line) -> None:
         """Nobody knows what became of the command, and the text says where to look."""
         office.database.waits = Deferred()
-        outcome = line.start(line.client.list_users())
+        outcome = line.start(line.client.users.list())
 
         line.server.close()
         line.flush()
@@ -368,7 +368,7 @@ class TestClient:
         monkeypatch.setattr(line.server, "locateResponder", lambda _name: None)
 
         with pytest.raises(ControlError, match="another version"):
-            line.finish(line.client.status())
+            line.finish(line.client.services.status())
 
     def test_an_error_of_a_later_daemon_is_told(
         self, line: Line, monkeypatch: pytest.MonkeyPatch
@@ -380,7 +380,7 @@ class TestClient:
         )
 
         with pytest.raises(ControlError, match="the moon is not full"):
-            line.finish(line.client.status())
+            line.finish(line.client.services.status())
 
     def test_an_answer_that_lacks_something_is_told(
         self, line: Line, monkeypatch: pytest.MonkeyPatch
@@ -391,7 +391,7 @@ class TestClient:
         )
 
         with pytest.raises(ControlError, match="another version"):
-            line.finish(line.client.status())
+            line.finish(line.client.services.status())
 
     def test_stock_clients_can_talk_to_us(self, line: Line) -> None:
         """The channel is plain AMP."""

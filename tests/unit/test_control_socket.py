@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
-from mailsvc.admin.administration import Administration
+from mailsvc.admin.administration import open_administration
 from mailsvc.auth.passwords import Passwords
 from mailsvc.config.settings import DatabaseSettings, LoginSettings
 from mailsvc.control.client import ControlError, connect
@@ -62,7 +62,7 @@ class TestWhole:
             engines = open_engines(f"sqlite:///{file}", settings.readers, 1)
             database = Database(engines, settings, reactor, office.ids)
             passwords = Passwords(reactor, reactor, LoginSettings())
-            administration = Administration(
+            administration = open_administration(
                 database=database,
                 directory=Directory(database, reactor),
                 passwords=passwords,
@@ -186,7 +186,7 @@ class TestSocket:
 
         async def look(reactor: Any) -> int | None:
             client = await connect(reactor, path)
-            seen = await client.status()
+            seen = await client.services.status()
             client.close()
             return seen.accounts
 
@@ -234,7 +234,7 @@ class TestSocket:
             clients = [await connect(reactor, path) for _ in range(MOST_CONNECTIONS)]
             with pytest.raises(ControlError, match="closed the connection"):
                 await connect(reactor, path)
-            seen = await clients[0].status()
+            seen = await clients[0].services.status()
             for client in clients:
                 client.close()
             return seen.accounts
@@ -263,14 +263,14 @@ class TestSocket:
             service = ControlService(office.administration, path, reactor)
             service.startService()
             client = await connect(reactor, path)
-            asked = Deferred.fromCoroutine(client.list_users())
+            asked = Deferred.fromCoroutine(client.users.list())
             await _wait(reactor, 0.05)
             stopped = service.stopService()
             early = stopped.called
             waits.callback(None)
             page = await asked
             await stopped
-            return len(page.accounts), early
+            return len(page.rows), early
 
         assert run_for_real(stop) == (1, False)
 

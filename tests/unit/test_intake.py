@@ -30,13 +30,13 @@ from mailsvc.model.headers import Headers
 from mailsvc.model.status import Status
 from mailsvc.model.verdict import PASS, Verdict, reject, tempfail
 from mailsvc.spool import SpoolRoom
-from mailsvc.store.accounts import delete_account
+from mailsvc.store.account_changes import delete_account
 from mailsvc.store.database import Database
 from mailsvc.store.deliveries import INLINE, RecipientGone
 from mailsvc.store.directory import Directory
 from mailsvc.store.engine import Engines
 from mailsvc.store.tables import message
-from tests.support.mail_store import Gate, Store, content, running
+from tests.support.mail_store import Gate, Store, content, renamed, running
 from tests.support.pump import Pump
 
 NOON = datetime(2026, 5, 4, 12, 0, 7, 999_999, tzinfo=UTC)
@@ -100,7 +100,7 @@ def envelope(
         protocol="ESMTPS",
         login=None,
         sender=parse_address(sender, utf8=True) if sender else None,
-        recipients=tuple(Recipient(one.address, one) for one in accounts),
+        recipients=tuple(Recipient(one.address, (one,)) for one in accounts),
         body=Body.EIGHTBIT,
         received=NOON,
     )
@@ -238,7 +238,7 @@ class TestResponsibility:
         admin = store.add("admin", Role.ADMIN)
         names = ("admin", "ADMIN", "postmaster")
         wanted = envelope(admin)._replace(
-            recipients=tuple(Recipient(parse_address(f"{one}@test.com"), admin) for one in names)
+            recipients=tuple(Recipient(parse_address(f"{one}@test.com"), (admin,)) for one in names)
         )
 
         pump.finish(intake.accept(wanted, content(b"\r\n")))
@@ -264,7 +264,7 @@ class TestResponsibility:
         self, intake: Intake, store: Store, pump: Pump, trouble: type[MailError]
     ) -> None:
         """The client hears why, keeps the message and tries again: nobody gets it twice."""
-        alice, other = store.add("alice"), store.add("other", quota_messages=0)
+        alice, other = store.add("alice"), renamed(store.add("other"), quota_messages=0)
         if trouble is RecipientGone:
             store.do(delete_account, other.address)
 
@@ -365,8 +365,8 @@ class TestReports:
             intake,
             pump,
             "alice@test.com",
-            Recipient(bob.address, bob, asked, "rfc822;b@example.org"),
-            Recipient(carol.address, carol, frozenset({Notify.FAILURE})),
+            Recipient(bob.address, (bob,), asked, "rfc822;b@example.org"),
+            Recipient(carol.address, (carol,), frozenset({Notify.FAILURE})),
         )
 
         report = stored(store, alice)
@@ -397,7 +397,7 @@ class TestReports:
         """Not a null path, not another server's user, not who has not asked."""
         alice, bob = store.add("alice", Role.ADMIN), store.add("bob")
 
-        self.send(intake, pump, sender, Recipient(bob.address, bob, frozenset(notify)))
+        self.send(intake, pump, sender, Recipient(bob.address, (bob,), frozenset(notify)))
 
         assert store.uids(alice) == []
         assert store.uids(bob) == [1]

@@ -14,7 +14,10 @@ from mailsvc.model.ids import AccountId, FolderId, earliest_at
 from mailsvc.model.maildrop import Lease
 from mailsvc.service.retention import EVERY, Retention
 from mailsvc.store import maildrop
-from mailsvc.store.accounts import set_keep, shortest_keep
+from mailsvc.store.accounts import (
+    set_keep,
+    shortest_keep,
+)
 from mailsvc.store.database import Database
 from mailsvc.store.engine import Engines
 from mailsvc.store.expiry import EXPIRE

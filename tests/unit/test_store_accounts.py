@@ -1,6 +1,7 @@
 """Accounts and domains: what an administrator does to them, on every engine."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, func, insert, select, update
@@ -8,27 +9,24 @@ from sqlalchemy import Connection, func, insert, select, update
 from mailsvc.errors import AlreadyThere, CommandError, NotFound
 from mailsvc.model.account import Account, Role, Scope, StoredPassword
 from mailsvc.model.address import Address, parse_address
+from mailsvc.store.account_changes import delete_account
 from mailsvc.store.accounts import (
     NewAccount,
     account_by_id,
     add_account,
-    add_domain,
-    any_domain,
     count_accounts,
-    delete_account,
-    domain_exists,
     find_account,
-    first_domain,
     list_accounts,
     note_logins,
     populate,
     set_password,
     set_scram_keys,
 )
-from mailsvc.store.changes import add_user, change_password, remove_user
+from mailsvc.store.domains import add_domain, any_domain, domain_exists, first_domain
 from mailsvc.store.engine import Engines, open_engines
 from mailsvc.store.settings import shared_secret
 from mailsvc.store.tables import account, credential, domain, entry, folder, trail
+from mailsvc.store.trail import Record, recorded_about
 from tests.support.database_servers import SERVERS
 from tests.support.mail_store import NOON, Store, running, wait_for_a_waiter
 from tests.support.pump import Pump
@@ -357,9 +355,14 @@ class TestChanges:
     def test_each_change_has_its_row_in_the_trail(self, store: Store) -> None:
         """The story is written in the transaction of the deed."""
         new = NewAccount(address=named("alice"), hashed="plain:secret")
-        store.do(add_user, store.ids, new, "uid 7")
-        store.do(change_password, store.ids, named("alice"), StoredPassword("plain:new"), "uid 7")
-        store.do(remove_user, store.ids, named("alice"), "uid 7")
+
+        def do(did: str, query: Any, *arguments: Any) -> None:
+            record = Record("uid 7", did, {"address": "alice@test.com"})
+            store.do(recorded_about, store.ids, record, query, *arguments)
+
+        do("user add", add_account, store.ids, new)
+        do("user passwd", set_password, store.ids, named("alice"), StoredPassword("plain:new"))
+        do("user delete", delete_account, named("alice"))
 
         told = store.do(
             lambda conn: list(conn.scalars(select(trail.c.detail).order_by(trail.c.id)))

@@ -14,7 +14,7 @@ from mailsvc.config.settings import DatabaseSettings
 from mailsvc.errors import MailboxFull
 from mailsvc.model.account import Account
 from mailsvc.model.address import Address
-from mailsvc.store.accounts import delete_account
+from mailsvc.store.account_changes import delete_account
 from mailsvc.store.deliveries import CHUNK, INLINE, DeliverBatch, Delivery, RecipientGone
 from mailsvc.store.engine import Engines, open_engines
 from mailsvc.store.maildrop import drop_leases, expunge
@@ -159,7 +159,7 @@ class TestAllOrNone:
 
     def test_a_full_mailbox_holds_back_all(self, store: Store) -> None:
         """The sender is asked to come again, and nobody gets it twice then."""
-        alice, full = store.add("alice"), store.add("full", quota_messages=0)
+        alice, full = store.add("alice"), renamed(store.add("full"), quota_messages=0)
 
         answers = store.deliver(store.delivery(b"to both\r\n", alice, full))
 
@@ -220,7 +220,7 @@ class TestReports:
 
     def test_a_message_that_is_not_stored_is_not_reported(self, store: Store) -> None:
         """Nobody hears of a delivery that was none."""
-        alice, full = store.add("alice"), store.add("full", quota_messages=0)
+        alice, full = store.add("alice"), renamed(store.add("full"), quota_messages=0)
 
         answers = store.deliver(self.reported(store, alice, full))
 
@@ -229,7 +229,7 @@ class TestReports:
 
     def test_a_report_never_holds_mail_back(self, store: Store) -> None:
         """When the sender's mailbox is full or gone, only the report is dropped."""
-        full, bob = store.add("full", quota_messages=0), store.add("bob")
+        full, bob = renamed(store.add("full"), quota_messages=0), store.add("bob")
         gone = store.add("gone")
         store.do(delete_account, gone.address)
 
@@ -282,7 +282,10 @@ class TestQuota:
 
     def test_a_refused_message_takes_no_room(self, store: Store) -> None:
         """What one full mailbox turned away does not count against another's limit."""
-        alice, full = store.add("alice", quota_messages=1), store.add("full", quota_messages=0)
+        alice, full = (
+            store.add("alice", quota_messages=1),
+            renamed(store.add("full"), quota_messages=0),
+        )
 
         answers = store.deliver(store.delivery(b"", alice, full), store.delivery(b"", alice))
 

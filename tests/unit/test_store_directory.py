@@ -15,12 +15,11 @@ from mailsvc.model.ids import AccountId
 from mailsvc.store import directory as module
 from mailsvc.store.accounts import (
     account_by_id,
-    domain_exists,
     find_account,
-    first_domain,
     shortest_keep,
 )
 from mailsvc.store.directory import REMEMBER, Directory
+from mailsvc.store.domains import domain_enabled, first_domain
 
 ALICE = parse_address("alice@test.com")
 
@@ -82,7 +81,7 @@ def test_it_asks_the_right_question(desk: Desk) -> None:
     assert desk.database.asked == [
         (find_account, (ALICE, "+")),
         (account_by_id, (AccountId(7),)),
-        (domain_exists, ("test.com",)),
+        (domain_enabled, ("test.com",)),
         (first_domain, ()),
         (shortest_keep, ()),
     ]

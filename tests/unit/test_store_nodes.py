@@ -9,7 +9,6 @@ from sqlalchemy import Connection, select, update
 
 from mailsvc.errors import StartError
 from mailsvc.store import nodes
-from mailsvc.store.changes import switch_service
 from mailsvc.store.engine import Engines, open_engines
 from mailsvc.store.schema import transact
 from mailsvc.store.settings import latest_revision, read_settings, write_setting
@@ -129,7 +128,7 @@ class TestSettings:
 
     def test_a_switch_is_remembered(self, store: Store) -> None:
         """A service that was stopped stays so after a restart."""
-        store.do(switch_service, store.ids, "pop3", running=False, by="uid 7")
+        store.do(write_setting, "service.pop3.running", False, "uid 7")
 
         assert store.do(read_settings) == {"service.pop3.running": False}
 

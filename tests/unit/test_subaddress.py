@@ -6,7 +6,8 @@ from twisted.internet.defer import Deferred
 from mailsvc.auth.names import find_user, read_name
 from mailsvc.model.account import Account, Role
 from mailsvc.model.address import Address, parse_address
-from mailsvc.store.accounts import add_domain, find_account
+from mailsvc.store.accounts import find_account
+from mailsvc.store.domains import add_domain
 from mailsvc.store.engine import Engines
 from tests.support.mail_store import Store
 from tests.support.smtp_talk import MemoryDirectory

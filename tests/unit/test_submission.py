@@ -42,7 +42,7 @@ class Desk:
             protocol="ESMTPA",
             login=login,
             sender=ALICE.address,
-            recipients=(Recipient(ALICE.address, ALICE),),
+            recipients=(Recipient(ALICE.address, (ALICE,)),),
             body=Body.EIGHTBIT,
             received=NOON,
         )

@@ -1,7 +1,7 @@
 """RCPT; RFC 5321 section 4.1.1.3."""
 
+from mailsvc.delivery.recipients import find_mailboxes
 from mailsvc.model.envelope import Recipient
-from mailsvc.policy.relay import check_recipient
 from mailsvc.smtp.grammar import parse_forward_path, parse_path_argument
 from mailsvc.smtp.parameters import read_rcpt_parameters
 from mailsvc.smtp.replies import RECIPIENT_OK, TOO_MANY_RECIPIENTS, UTF8_RECIPIENT, Reply
@@ -18,9 +18,7 @@ async def rcpt(session: Session, argument: bytes) -> Reply:
     address = parse_forward_path(path, await directory.home(), utf8=session.parameters.utf8)
     if len(session.accepted) >= session.house.settings.most_recipients:
         return TOO_MANY_RECIPIENTS
-    local = await directory.is_local(address.domain)
-    found = await directory.find(address) if local else None
-    account = check_recipient(found, local=local, login=session.login)
+    accounts = await find_mailboxes(directory, address, session.login, session.parameters.size)
     session.admit_recipient()
-    session.add(Recipient(address, account, *parameters))
+    session.add(Recipient(address, accounts, *parameters))
     return RECIPIENT_OK

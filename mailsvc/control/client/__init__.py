@@ -1,0 +1,76 @@
+"""
+The other end of the control channel, for mailctl and for programs of administrators.
+
+    client = await connect(reactor, Path("state/control.sock"))
+    page = await client.users.list()
+    client.close()
+"""
+
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.protocols.amp import AMP
+
+from mailsvc.control.client.aliases import AliasesClient
+from mailsvc.control.client.connection import (
+    ANSWER_LIMIT,
+    ControlConnection,
+    ControlError,
+    open_connection,
+)
+from mailsvc.control.client.domains import DomainsClient
+from mailsvc.control.client.export import ExportClient
+from mailsvc.control.client.services import ServicesClient
+from mailsvc.control.client.users import UsersClient
+
+__all__ = ["ANSWER_LIMIT", "ControlClient", "ControlError", "connect"]
+
+
+class ControlClient:
+    """
+    A connection to the daemon; each topic is an attribute.
+
+    All methods raise ``CommandError`` when the daemon refuses, its subclasses ``NotFound``
+    and ``AlreadyThere`` where they say more, and ``ControlError`` when there is no answer.
+
+    Args:
+        line: Open and greeted.
+    """
+
+    def __init__(self, line: ControlConnection) -> None:
+        self._line = line
+        self.aliases = AliasesClient(line)
+        self.domains = DomainsClient(line)
+        self.export = ExportClient(line)
+        self.services = ServicesClient(line)
+        self.users = UsersClient(line)
+
+    @classmethod
+    def over(cls, connection: AMP, clock: IReactorTime) -> "ControlClient":
+        """Take an open connection; ``greet`` comes first."""
+        return cls(ControlConnection(connection, clock))
+
+    async def greet(self) -> None:
+        """Say hello; see ``ControlConnection.greet``."""
+        await self._line.greet()
+
+    def close(self) -> None:
+        """Hang up."""
+        self._line.close()
+
+
+async def connect(reactor: Any, path: Path) -> ControlClient:
+    """
+    Open a connection to the daemon and say hello.
+
+    Args:
+        reactor: Twisted's; makes the connection and tells the time.
+        path: The control socket.
+
+    Raises:
+        NotReachable: There is no daemon, or it does not let us in.
+        ControlError: What answers is no daemon of this version.
+        CommandError: The daemon refuses us; the text says why.
+    """
+    return ControlClient(await open_connection(reactor, path))

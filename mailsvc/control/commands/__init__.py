@@ -1,0 +1,1 @@
+"""The commands of the control channel, as both ends know them; a file for each topic."""
