@@ -23,6 +23,7 @@ from mailsvc.model.maildrop import Lease, Snapshot
 from mailsvc.model.quota import Usage
 from mailsvc.model.receipt import Receipt
 from mailsvc.model.route import Route
+from mailsvc.model.session import Ending, SessionState
 from mailsvc.model.verdict import Verdict
 
 
@@ -63,6 +64,12 @@ class ISwitchboard(Interface):
 
     def listeners() -> Sequence[ListenerState]:
         """Tell the state of every listener, in the order of config.yaml."""
+
+    def sessions() -> Sequence[SessionState]:
+        """Tell every open session."""
+
+    def end(numbers: Sequence[int], why: Ending) -> None:
+        """End sessions by their numbers, as soon as what each has under way is answered."""
 
 
 class IDirectory(Interface):

@@ -10,6 +10,7 @@ from mailsvc.admin.export import Export
 from mailsvc.admin.health import Health
 from mailsvc.admin.office import Office
 from mailsvc.admin.services import Services
+from mailsvc.admin.sessions import Sessions
 from mailsvc.admin.users import Users
 from mailsvc.auth.passwords import Passwords
 from mailsvc.interfaces import ISwitchboard
@@ -32,6 +33,7 @@ class Administration:
         export: Mail as it is stored.
         health: How the daemon is.
         services: What is started and stopped.
+        sessions: Who is connected.
         users: Accounts.
     """
 
@@ -40,6 +42,7 @@ class Administration:
     export: Export
     health: Health
     services: Services
+    sessions: Sessions
     users: Users
 
 
@@ -72,5 +75,6 @@ def open_administration(
         export=Export(office),
         health=Health(database, switchboard, clock, hostname=hostname, version=version),
         services=Services(office, switchboard),
+        sessions=Sessions(office, switchboard),
         users=Users(office, passwords),
     )

@@ -64,6 +64,11 @@ class Office:
         self._tell(record)
         return whose
 
+    async def note(self, record: Record) -> None:
+        """Note in the trail what changes nothing in the database."""
+        await self.database.write(recorded, self.ids, record, lambda _: None)
+        self._tell(record)
+
     def _tell(self, record: Record) -> None:
         what = ", ".join(f"{name} {value}" for name, value in record.detail.items())
         self._log.info("{by}: {did}: {what}", by=record.by, did=record.did, what=what)

@@ -12,6 +12,7 @@ from mailsvc.cli.offline import check_config, database
 from mailsvc.cli.output import clean
 from mailsvc.cli.place import Doors, Place, examples
 from mailsvc.cli.services import service, status
+from mailsvc.cli.sessions import session
 from mailsvc.cli.users import user
 from mailsvc.errors import NotReachable, OperatorError
 
@@ -91,7 +92,18 @@ def program(ctx: click.Context, config: Path, socket: Path | None) -> None:
     ctx.obj = Place(config, socket, doors)
 
 
-for _command in (status, domain, user, alias, group, forward, service, check_config, database):
+for _command in (
+    status,
+    domain,
+    user,
+    alias,
+    group,
+    forward,
+    service,
+    session,
+    check_config,
+    database,
+):
     program.add_command(_command)
 
 

@@ -50,7 +50,7 @@ def _ways_in(session: Session) -> list[bytes]:
 async def _expire(session: Session) -> bytes:
     """Tell how long mail stays: before a login the least of all users; RFC 2449 section 6.7."""
     if session.open_maildrop is not None:
-        days, whose = session.open_maildrop.keep_days, b""
+        days, whose = session.open_maildrop.account.keep_days, b""
     else:
         days, whose = await session.shortest_keep(), b" USER"
     return b"EXPIRE NEVER\r\n" if days is None else b"EXPIRE %d%b\r\n" % (days, whose)

@@ -67,7 +67,7 @@ class MaildropDoor:
             self._maildrops, snapshot.lease, self._lease, self._clock, self._background
         )
         bodies = Bodies(self._maildrops, snapshot, self._room)
-        maildrop = Maildrop(self._maildrops, snapshot, held, bodies, account.keep_days)
+        maildrop = Maildrop(self._maildrops, snapshot, held, bodies, account)
 
         def leave() -> None:
             self._background.start(maildrop.release(), "release of a maildrop")
@@ -88,7 +88,7 @@ class Maildrop:
         snapshot: What was there when the session began.
         held: The right to be alone in it.
         bodies: Where bodies come from.
-        keep_days: Days after which mail goes by itself; None: never.
+        account: Whose it is.
     """
 
     __slots__ = (
@@ -96,9 +96,9 @@ class Maildrop:
         "_maildrops",
         "_marked",
         "_snapshot",
+        "account",
         "count",
         "held",
-        "keep_days",
         "octets",
     )
 
@@ -108,13 +108,13 @@ class Maildrop:
         snapshot: Snapshot,
         held: HeldLease,
         bodies: Bodies,
-        keep_days: int | None = None,
+        account: Account,
     ) -> None:
         self._maildrops = maildrops
         self._snapshot = snapshot
         self._bodies = bodies
         self._marked: set[int] = set()
-        self.keep_days = keep_days
+        self.account = account
         self.held = held
         held.on_renewal = bodies.forget_unused
         self.count = len(snapshot)

@@ -17,6 +17,7 @@ from mailsvc.config.settings import LogLevel, Settings
 from mailsvc.config.units import KIB
 from mailsvc.interfaces import IAuthenticator
 from mailsvc.model.envelope import Client
+from mailsvc.model.session import Ending, Visit, session_numbers
 from mailsvc.policy.allowance import Limits
 from mailsvc.policy.crowd import Leave, nothing
 from mailsvc.pop3.replies import (
@@ -56,6 +57,9 @@ class Pop3Protocol(pop3.POP3):
 
     factory: "Pop3Factory"  # type: ignore[assignment]  # POP3 says None
     _dialogue: Dialogue
+    _known: Session | None = None
+    """None: it has not begun, for a PROXY header or TLS is to come."""
+    _why = Ending.STOPPING
     _log = Logger()
 
     def connectionMade(self) -> None:
@@ -64,6 +68,7 @@ class Pop3Protocol(pop3.POP3):
         self._leave: Leave = nothing
         set_no_delay(transport)
         self._dialogue = Dialogue(transport, factory.clock, LONGEST_LINE)
+        self._number, self._began = next(session_numbers), factory.clock.seconds()
         factory.sessions.add(self)
         factory.background.start(self._converse(), "POP3 conversation")
 
@@ -84,13 +89,28 @@ class Pop3Protocol(pop3.POP3):
         """End the session as soon as it waits for its client; nothing is removed."""
         self._dialogue.interrupt()
 
+    def end(self, why: Ending) -> None:
+        """Do the same for another reason."""
+        self._why = why
+        self._dialogue.interrupt()
+
+    def visit(self) -> Visit:
+        """Tell who is there."""
+        known = self._known
+        if known is None:
+            return Visit(self._number, None, None, secure=False, began=self._began)
+        drop = known.open_maildrop
+        account = None if drop is None else drop.account
+        return Visit(self._number, known.client, account, known.secure, self._began)
+
     async def _converse(self) -> None:
         """Let the client in and talk, or turn it away when there are too many."""
         factory, dialogue = self.factory, self._dialogue
         transport = cast("TcpTransport", self.transport)
         try:
             client = await enter(dialogue, transport, factory.entrance, self._admit)
-            await self._talk(self._new_session(client))
+            self._known = self._new_session(client)
+            await self._talk(self._known)
         except HungUp:
             pass
         finally:
@@ -129,7 +149,7 @@ class Pop3Protocol(pop3.POP3):
         except TimedOut:
             how = "the client was silent or did not read"
         except Stopping:
-            how = "its maildrop was lost" if session.maildrop_lost else "the service stops"
+            how = "its maildrop was lost" if session.maildrop_lost else self._why
         finally:
             session.leave()
             self._dialogue.close()

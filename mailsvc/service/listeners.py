@@ -1,7 +1,8 @@
 """The ports: open and close them, and end their sessions in order."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -15,11 +16,23 @@ from mailsvc.background import Background
 from mailsvc.config.settings import ListenerSettings
 from mailsvc.errors import CommandError, NotFound, StartError
 from mailsvc.interfaces import ISwitchboard
+from mailsvc.model.account import Scope
 from mailsvc.model.listener import ListenerState
+from mailsvc.model.session import Ending, SessionState, Visit
 from mailsvc.wire.prompt import PromptPort
 
 BACKLOG = 1024
 """Connections that the kernel keeps for us while we are busy."""
+
+
+class MailSession(Protocol):
+    """What a listener needs of a connection."""
+
+    def visit(self) -> Visit:
+        """Tell who is there."""
+
+    def end(self, why: Ending) -> None:
+        """End it as soon as what it has under way is answered."""
 
 
 class MailFactory(Protocol):
@@ -27,6 +40,7 @@ class MailFactory(Protocol):
 
     background: Background
     sessions: set[Any]
+    """Of ``MailSession``."""
 
     def interrupt(self) -> None:
         """End its sessions as soon as what they have under way is answered."""
@@ -100,6 +114,29 @@ class Listeners:
         """Tell the state of every listener."""
         return [listener.state() for listener in self._listeners]
 
+    def sessions(self) -> Sequence[SessionState]:
+        """Tell every open session."""
+        now = self._reactor.seconds()
+        return [_state(listener, one.visit(), now) for listener, one in self._open_sessions()]
+
+    def visits(self) -> Iterator[tuple[Scope, Visit]]:
+        """Give all sessions, each with the switch of an account that its login needs."""
+        for listener, one in self._open_sessions():
+            yield Scope(listener.settings.kind.service), one.visit()
+
+    def end(self, numbers: Sequence[int], why: Ending) -> None:
+        """End some sessions, as soon as what each has under way is answered."""
+        wanted = frozenset(numbers)
+        if wanted:
+            for _, one in tuple(self._open_sessions()):
+                if one.visit().number in wanted:
+                    one.end(why)
+
+    def _open_sessions(self) -> Iterator[tuple[_Listener, MailSession]]:
+        for listener in self._listeners:
+            for one in listener.factory.sessions:
+                yield listener, one
+
     async def start(self, service: str) -> None:
         """Open the listeners of a service."""
         for listener in self._of(service):
@@ -169,6 +206,20 @@ class Listeners:
         finally:
             if late.active():
                 late.cancel()
+
+
+def _state(listener: _Listener, visit: Visit, now: float) -> SessionState:
+    client, account = visit.client, visit.account
+    return SessionState(
+        number=visit.number,
+        listener=listener.name,
+        service=listener.settings.kind.service,
+        client="" if client is None else client.ip,
+        port=0 if client is None else client.port,
+        user="" if account is None else str(account.address),
+        secure=visit.secure,
+        age=timedelta(seconds=round(now - visit.began, 3)),
+    )
 
 
 def _as_factory(factory: MailFactory) -> ServerFactory:

@@ -39,6 +39,7 @@ from mailsvc.service.descriptors import allow_connections
 from mailsvc.service.first_run import set_up, show
 from mailsvc.service.listeners import Listeners, MailFactory
 from mailsvc.service.logs import LogFiles
+from mailsvc.service.patrol import Patrol
 from mailsvc.service.retention import Retention
 from mailsvc.service.self_signed import self_signed
 from mailsvc.service.state_folder import StateFolder
@@ -252,6 +253,9 @@ class MailService(MultiService):
 
     def _look_after_mail(self) -> None:
         self._upkeep.setServiceParent(self)
+        patrol = Patrol(self._listeners, self._directory, self._reactor)
+        patrol.setServiceParent(self)
+        self._directory.on_change = patrol.walk
         Retention(
             self._database, self._maildrops, self._settings.retention, self._reactor
         ).setServiceParent(self)

@@ -15,6 +15,7 @@ from mailsvc.background import Background
 from mailsvc.config.settings import Kind
 from mailsvc.config.units import KIB
 from mailsvc.model.envelope import Client
+from mailsvc.model.session import Ending, Visit, session_numbers
 from mailsvc.policy.crowd import Leave, nothing
 from mailsvc.smtp import replies
 from mailsvc.smtp.content import ChunkedArrival, DottedArrival
@@ -50,6 +51,9 @@ class SmtpProtocol(smtp.ESMTP):
 
     factory: "SmtpFactory"
     _session: Session
+    _known: Session | None = None
+    """The same; None: it has not begun, for a PROXY header or TLS is to come."""
+    _why = Ending.STOPPING
     _log = Logger()
 
     def connectionMade(self) -> None:
@@ -61,6 +65,7 @@ class SmtpProtocol(smtp.ESMTP):
             longest_line=512,
             longest_session=factory.house.settings.session_timeout,
         )
+        self._number, self._began = next(session_numbers), factory.clock.seconds()
         factory.sessions.add(self)
         set_no_delay(transport)
         self._leave: Leave = nothing
@@ -84,6 +89,18 @@ class SmtpProtocol(smtp.ESMTP):
         """Say 421 as soon as nothing is under way."""
         self._dialogue.interrupt()
 
+    def end(self, why: Ending) -> None:
+        """Do the same for another reason."""
+        self._why = why
+        self._dialogue.interrupt()
+
+    def visit(self) -> Visit:
+        """Tell who is there."""
+        known = self._known
+        if known is None:
+            return Visit(self._number, None, None, secure=False, began=self._began)
+        return Visit(self._number, known.client, known.login, known.secure, self._began)
+
     async def _converse(self) -> None:
         """Let the client in, and talk."""
         factory, dialogue = self.factory, self._dialogue
@@ -92,6 +109,7 @@ class SmtpProtocol(smtp.ESMTP):
             client = await enter(dialogue, transport, factory.entrance, self._admit)
             starttls = factory.entrance.offers_tls
             self._session = Session(factory.house, client, dialogue.channel, starttls=starttls)
+            self._known = self._session
             dialogue.longest_line = self._session.longest_line
             await self._talk()
         except HungUp:
@@ -130,7 +148,7 @@ class SmtpProtocol(smtp.ESMTP):
             late = dialogue.is_transaction_over
             self._say(replies.TRANSACTION_TOO_LONG if late else replies.TIMED_OUT)
         except Stopping:
-            self._say(replies.STOPPING)
+            self._say(replies.ENDED[self._why])
         finally:
             session.leave()
             dialogue.close()

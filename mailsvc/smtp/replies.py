@@ -15,6 +15,7 @@ from mailsvc.errors import (
     TooBusy,
     TooManyFailures,
 )
+from mailsvc.model.session import Ending
 from mailsvc.model.status import Status
 from mailsvc.policy.allowance import TooManyRecipients
 from mailsvc.smtp.grammar import BadSyntax
@@ -152,6 +153,12 @@ TALKED_TOO_EARLY = reply(
 TRANSACTION_TOO_LONG = reply(421, "4.4.2", "This message took too long; good-bye", After.CLOSE)
 TIMED_OUT = reply(421, "4.4.2", "You were silent for too long; good-bye", After.CLOSE)
 STOPPING = reply(421, "4.3.2", "The service is stopping; try again soon", After.CLOSE)
+ENDED = {
+    Ending.STOPPING: STOPPING,
+    Ending.KILLED: reply(421, "4.3.2", "The administrator ended this session", After.CLOSE),
+    Ending.LOCKED_OUT: reply(421, "4.7.0", "Your login is no longer good", After.CLOSE),
+}
+"""What a session hears that its client would have gone on with."""
 
 _LONGEST_TEXT = 400
 """Characters: a reply line has 512 octets with its codes; RFC 5321 section 4.5.3.1.5."""

@@ -44,6 +44,8 @@ class Directory:
         """Parts a user's name from a tag behind it; empty: nothing does."""
         self._known: OrderedDict[Hashable, tuple[float, Any]] = OrderedDict()
         self._generation = 0
+        self.on_change: Callable[[], None] = lambda: None
+        """Called after each change that this daemon makes."""
 
     async def find(self, address: Address) -> Account | None:
         """Look up by address."""
@@ -94,6 +96,7 @@ class Directory:
         """Ask for everything anew: something was changed."""
         self._generation += 1
         self._known.clear()
+        self.on_change()
 
     async def _recall(self, key: Hashable, ask: Callable[[], Awaitable[Answer]]) -> Answer:
         known = self._known.get(key)

@@ -23,6 +23,7 @@ from mailsvc.model.account import Role
 from mailsvc.model.address import parse_address
 from mailsvc.model.ids import IdSource
 from mailsvc.model.listener import ListenerState
+from mailsvc.model.session import Ending, SessionState
 from mailsvc.store.accounts import (
     NewAccount,
     populate,
@@ -88,6 +89,16 @@ class PaperSwitchboard:
     def __init__(self, *listeners: ListenerState) -> None:
         self._listeners = list(listeners)
         self.broken: str | None = None
+        self.open_sessions: list[SessionState] = []
+
+    def sessions(self) -> Sequence[SessionState]:
+        """Tell what is on the paper."""
+        return self.open_sessions
+
+    def end(self, numbers: Sequence[int], why: Ending) -> None:
+        """Strike some out."""
+        assert why is Ending.KILLED
+        self.open_sessions = [one for one in self.open_sessions if one.number not in numbers]
 
     async def start(self, service: str) -> None:
         """Open them."""

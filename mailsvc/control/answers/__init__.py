@@ -1,6 +1,6 @@
 """What the daemon does for each command; a file for each topic."""
 
-from mailsvc.control.answers import aliases, domains, export, services, users
+from mailsvc.control.answers import aliases, domains, export, services, sessions, users
 from mailsvc.control.answers.base import Answers
 
 ANSWERS: Answers = {
@@ -8,6 +8,7 @@ ANSWERS: Answers = {
     **domains.ANSWERS,
     **export.ANSWERS,
     **services.ANSWERS,
+    **sessions.ANSWERS,
     **users.ANSWERS,
 }
 """Everything but ``Hello``, which is the matter of the connection."""
