@@ -33,7 +33,8 @@ def _farewell(client: SMTP) -> int:
 
 def test_sessions_are_listed_and_ended(daemon: Daemon) -> None:
     """By number, by user and by address; what is not meant goes on."""
-    with closing(daemon.pop3("alice")), daemon.submission("bob") as bob, daemon.smtp() as other:
+    bob, other = daemon.submission("bob"), daemon.smtp()
+    with closing(daemon.pop3("alice")), closing(bob), closing(other):
         other.ehlo()
         assert sorted(_listed(daemon), key=str) == sorted(
             [("pop3", "alice@test.com"), ("submission", "bob@test.com"), ("mx", None)], key=str
@@ -68,6 +69,8 @@ def test_who_may_no_longer_be_there_is_sent_away(daemon: Daemon, command: tuple[
         client.dele(1)
         if command[0] == "domain":
             assert daemon.mailctl("domain", "add", "second.test").status == 0
+            other = daemon.mailctl("user", "add", "b@second.test", "--admin", "--generate")
+            assert other.status == 0
         done = daemon.mailctl(*command)
         assert done.status == 0, done.errors
 
@@ -81,7 +84,7 @@ def test_who_may_no_longer_be_there_is_sent_away(daemon: Daemon, command: tuple[
 
 def test_a_sender_is_told_why(daemon: Daemon) -> None:
     """A message under way is not taken, and the reply is a temporary one."""
-    with daemon.submission("alice") as client:
+    with closing(daemon.submission("alice")) as client:
         client.mail("alice@test.com")
         client.rcpt("bob@test.com")
 
