@@ -193,6 +193,7 @@ class MariaDb(DatabaseServer):
             _program(self.name, "mariadb-install-db"),
             "--no-defaults",
             f"--datadir={self.folder}/data",
+            f"--tmpdir={self._scratch()}",
             *options.split(),
         ]
 
@@ -202,6 +203,7 @@ class MariaDb(DatabaseServer):
             _program(self.name, "mariadbd"),
             "--no-defaults",
             f"--datadir={self.folder}/data",
+            f"--tmpdir={self._scratch()}",
             f"--socket={self.folder}/socket",
             f"--pid-file={self.folder}/pid",
             "--skip-networking",
@@ -210,6 +212,15 @@ class MariaDb(DatabaseServer):
             "--innodb-doublewrite=0",
             "--innodb-buffer-pool-size=64M",
         ]
+
+    def _scratch(self) -> Path:
+        """Give a place for temporary tables: two servers that share one clash over their names."""
+        scratch = self.folder / "tmp"
+        if not scratch.exists():
+            scratch.mkdir()
+            if self.owner is not None:
+                os.chown(scratch, self.owner.pw_uid, self.owner.pw_gid)
+        return scratch
 
 
 @pytest.fixture(scope="session")
