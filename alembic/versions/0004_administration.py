@@ -71,7 +71,7 @@ def _create_broadcast() -> None:
     op.create_table(
         "broadcast",
         sa.Column("id", _ID, autoincrement=False, nullable=False),
-        sa.Column("message_id", sa.BigInteger(), nullable=False),
+        sa.Column("message_id", sa.BigInteger()),
         sa.Column("sender", _ADDRESS, nullable=False),
         sa.Column("octets", sa.BigInteger(), nullable=False),
         sa.Column("scope", sa.String(16), nullable=False),

@@ -1,10 +1,12 @@
 """Everything an administrator can do; who asks, and whether he may, is the front end's matter."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from twisted.internet.interfaces import IReactorTime
 
 from mailsvc.admin.aliases import Aliases
+from mailsvc.admin.broadcasts import Broadcasts
 from mailsvc.admin.domains import Domains
 from mailsvc.admin.export import Export
 from mailsvc.admin.health import Health
@@ -29,6 +31,7 @@ class Administration:
 
     Args:
         aliases: Addresses that lead elsewhere.
+        broadcasts: Messages to many.
         domains: The domains that are ours.
         export: Mail as it is stored.
         health: How the daemon is.
@@ -38,6 +41,7 @@ class Administration:
     """
 
     aliases: Aliases
+    broadcasts: Broadcasts
     domains: Domains
     export: Export
     health: Health
@@ -55,6 +59,8 @@ def open_administration(
     clock: IReactorTime,
     hostname: str,
     version: str,
+    most_octets: int,
+    wake_broadcasts: Callable[[], None],
 ) -> Administration:
     """
     Put the parts together.
@@ -67,10 +73,15 @@ def open_administration(
         clock: Tells the uptime, which begins now.
         hostname: The name of this service in greetings.
         version: Of mailsvc.
+        most_octets: The largest message.
+        wake_broadcasts: Called when there is a broadcast to deliver.
     """
     office = Office(database, directory)
     return Administration(
         aliases=Aliases(office),
+        broadcasts=Broadcasts(
+            office, clock, hostname=hostname, most_octets=most_octets, wake=wake_broadcasts
+        ),
         domains=Domains(office),
         export=Export(office),
         health=Health(database, switchboard, clock, hostname=hostname, version=version),

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from mailsvc.cli.aliases import alias, forward, group
+from mailsvc.cli.broadcasts import broadcast
 from mailsvc.cli.domains import domain
 from mailsvc.cli.offline import check_config, database
 from mailsvc.cli.output import clean
@@ -99,6 +100,7 @@ for _command in (
     alias,
     group,
     forward,
+    broadcast,
     service,
     session,
     check_config,

@@ -4,6 +4,7 @@ import gc
 import secrets
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.application.internet import TimerService
@@ -28,12 +29,14 @@ from mailsvc.config.settings import Kind, ListenerSettings, Settings, Tls
 from mailsvc.control.server import ControlService
 from mailsvc.delivery.binary import BinaryConversion
 from mailsvc.delivery.intake import Intake
+from mailsvc.delivery.notices import write_notice
 from mailsvc.delivery.submission import SubmissionRules
 from mailsvc.model.account import Account, Scope, Verifier
 from mailsvc.model.ids import IdSource
 from mailsvc.policy.allowance import Limits
 from mailsvc.pop3.maildrop import MaildropDoor
 from mailsvc.pop3.protocol import Pop3Factory
+from mailsvc.service.broadcasts import Broadcaster
 from mailsvc.service.chain import build_chain
 from mailsvc.service.descriptors import allow_connections
 from mailsvc.service.first_run import set_up, show
@@ -118,6 +121,9 @@ class MailService(MultiService):
             settings.listeners,
             {name: self._factory(one) for name, one in settings.listeners.items()},
             settings.limits.stop_timeout,
+        )
+        self._broadcaster = Broadcaster(
+            self._database, reactor, partial(write_notice, self._hostname)
         )
         self._look_after_mail()
         self._watch_certificates()
@@ -241,6 +247,8 @@ class MailService(MultiService):
             clock=self._reactor,
             hostname=self._hostname,
             version=__version__,
+            most_octets=self._settings.smtp.largest_message,
+            wake_broadcasts=self._broadcaster.wake,
         )
 
     async def _keep_scram(self, verifier: Verifier, scram: str) -> None:
@@ -253,6 +261,7 @@ class MailService(MultiService):
 
     def _look_after_mail(self) -> None:
         self._upkeep.setServiceParent(self)
+        self._broadcaster.setServiceParent(self)
         patrol = Patrol(self._listeners, self._directory, self._reactor)
         patrol.setServiceParent(self)
         self._directory.on_change = patrol.walk

@@ -283,6 +283,14 @@ def mailboxes(conn: Connection, keys: Sequence[str]) -> list[Account]:
     return [_account(row, ()) for row in rows]
 
 
+def accounts_after(
+    conn: Connection, after: int, most: int, which: ColumnElement[bool]
+) -> list[Account]:
+    """Give accounts in the order of their numbers, without their credentials."""
+    wanted = _ACCOUNT.order_by(None).where(account.c.id > after, which)
+    return [_account(row, ()) for row in conn.execute(wanted.order_by(account.c.id).limit(most))]
+
+
 def postmaster(conn: Connection) -> Account | None:
     """Give the administrator who gets what nobody else does."""
     row = conn.execute(_ACCOUNT.where(account.c.role == Role.ADMIN.value).limit(1)).first()

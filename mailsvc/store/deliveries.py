@@ -139,6 +139,7 @@ class Delivery(NamedTuple):
         reports: Stored with it, each if its mailbox has room; a report has none itself.
         digest: SHA-256 of trace and content; None: the writer makes it.
         left_out: Who does not get it, for it does not fit; for the trail.
+        stored: Whether its body is in the database already; its trace is empty then.
     """
 
     message: MessageId
@@ -153,6 +154,7 @@ class Delivery(NamedTuple):
     reports: tuple["Delivery", ...] = ()
     digest: bytes | None = None
     left_out: tuple[Target, ...] = ()
+    stored: bool = False
 
     @property
     def octets(self) -> int:
@@ -454,9 +456,17 @@ def _without(item: Delivery, lacking: dict[Target, MailError]) -> Delivery | Mai
     return item._replace(targets=kept, left_out=tuple(lacking))
 
 
+def insert_body(connection: Connection, item: Delivery) -> None:
+    """Write the body of a message that goes into folders later."""
+    _insert_bodies(connection, [item])
+
+
 def _insert_bodies(connection: Connection, items: Sequence[Delivery]) -> None:
-    _INSERT_MESSAGES(connection, [_message_row(item) for item in items])
-    for item in items:
+    new = [item for item in items if not item.stored]
+    if not new:
+        return
+    _INSERT_MESSAGES(connection, [_message_row(item) for item in new])
+    for item in new:
         if item.octets > INLINE:
             for number, piece in enumerate(_pieces(item)):
                 _INSERT_CHUNKS(connection, [(item.message, number, piece)])

@@ -7,7 +7,7 @@ still refers to the body is looked up afterwards, in small transactions of their
 
 from sqlalchemy import ColumnElement, Connection, delete, exists, insert, select, tuple_
 
-from mailsvc.store.tables import chunk, entry, message, queue, released
+from mailsvc.store.tables import broadcast, chunk, entry, message, queue, released
 
 SHRINK = 100
 """Pages that an SQLite file gives back in one transaction."""
@@ -44,6 +44,7 @@ def purge_bodies(conn: Connection, most: int = PURGE) -> int:
             message.c.id.in_(candidates),
             ~exists().where(entry.c.message_id == message.c.id),
             ~exists().where(queue.c.message_id == message.c.id),
+            ~exists().where(broadcast.c.message_id == message.c.id),
         )
     ).all()
     if unused:

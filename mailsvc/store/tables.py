@@ -368,7 +368,8 @@ invitation = _table(
 broadcast = _table(
     "broadcast",
     _id(),
-    Column("message_id", BigInteger, ForeignKey("message.id"), nullable=False, index=True),
+    # None: it has ended, and the mailboxes alone keep the body.
+    Column("message_id", BigInteger, ForeignKey("message.id"), index=True),
     Column("sender", ADDRESS, nullable=False),
     Column("octets", BigInteger, nullable=False),
     # "all", "domain" or "group", and which.

@@ -28,6 +28,7 @@ from mailsvc.store.accounts import (
     NewAccount,
     populate,
 )
+from mailsvc.store.broadcasts import BroadcastStep, unfinished
 from mailsvc.store.database import Database, Query
 from mailsvc.store.directory import Directory
 from mailsvc.store.engine import Engines, open_engines
@@ -152,7 +153,16 @@ class Office:
             clock=self.clock,
             hostname="mail.test.com",
             version="1.2.3",
+            most_octets=100_000,
+            wake_broadcasts=self.deliver_broadcasts,
         )
+
+    def deliver_broadcasts(self) -> None:
+        """Deliver what there is, at once."""
+        step = BroadcastStep(self.ids)
+        for number in finish(self.database.run(unfinished)):
+            while finish(self.database.write(step, number)):
+                pass
 
 
 @contextmanager

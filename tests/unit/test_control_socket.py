@@ -70,6 +70,8 @@ class TestWhole:
                 clock=reactor,
                 hostname="mail.test.com",
                 version="1.2.3",
+                most_octets=100_000,
+                wake_broadcasts=lambda: None,
             )
             service = ControlService(administration, path, reactor)
             database.start()

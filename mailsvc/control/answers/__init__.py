@@ -1,10 +1,11 @@
 """What the daemon does for each command; a file for each topic."""
 
-from mailsvc.control.answers import aliases, domains, export, services, sessions, users
+from mailsvc.control.answers import aliases, broadcasts, domains, export, services, sessions, users
 from mailsvc.control.answers.base import Answers
 
 ANSWERS: Answers = {
     **aliases.ANSWERS,
+    **broadcasts.ANSWERS,
     **domains.ANSWERS,
     **export.ANSWERS,
     **services.ANSWERS,

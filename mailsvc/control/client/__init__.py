@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.protocols.amp import AMP
 
 from mailsvc.control.client.aliases import AliasesClient
+from mailsvc.control.client.broadcasts import BroadcastsClient
 from mailsvc.control.client.connection import (
     ANSWER_LIMIT,
     ControlConnection,
@@ -42,6 +43,7 @@ class ControlClient:
     def __init__(self, line: ControlConnection) -> None:
         self._line = line
         self.aliases = AliasesClient(line)
+        self.broadcasts = BroadcastsClient(line)
         self.domains = DomainsClient(line)
         self.export = ExportClient(line)
         self.services = ServicesClient(line)

@@ -9,6 +9,7 @@ from twisted.internet.defer import TimeoutError as NoAnswer
 from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
 from twisted.internet.error import ConnectError, ConnectionClosed
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.protocols.amp import AMP, AmpError, Command, TooLong
 
 from mailsvc.control.commands.base import FEATURES, VERSION, Hello
@@ -53,6 +54,11 @@ class ControlConnection:
         """Hang up."""
         if self._connection.transport is not None:
             self._connection.transport.loseConnection()
+
+    async def pause(self, seconds: float) -> None:
+        """Wait before the next question."""
+        waited: Deferred[None] = deferLater(self._clock, seconds)
+        await waited
 
     async def page(
         self, command: type[Command], after: str, most: int, **arguments: Any
