@@ -11,6 +11,7 @@ from mailsvc.cli.passwords import password_options, read_password
 from mailsvc.cli.place import Place, as_json, examples, pass_place
 from mailsvc.cli.user_changes import delete, disable, enable, export, grant, rename, revoke, set_
 from mailsvc.cli.user_changes import switch as switch_
+from mailsvc.cli.user_import import import_
 from mailsvc.cli.user_list import list_, show
 
 if TYPE_CHECKING:  # see place.py
@@ -78,7 +79,7 @@ def passwd(place: Place, /, **options: Any) -> None:
     """
     Replace the password of an account.
 
-    Asks for it on a terminal. Who is logged in stays so; the next login needs the new one.
+    Asks for it on a terminal. Open sessions of the account end.
     """
     address, password = options["address"], _password(place, options)
     made = place.talk(lambda client: client.users.set_password(address, password))
@@ -140,5 +141,6 @@ for _command in (
     revoke,
     delete,
     export,
+    import_,
 ):
     user.add_command(_command)
