@@ -18,6 +18,7 @@ from mailsvc.model.envelope import Client, Envelope
 from mailsvc.model.headers import Headers
 from mailsvc.model.ids import AccountId, MessageId
 from mailsvc.model.listener import ListenerState
+from mailsvc.model.log import LogFilter, LogPart
 from mailsvc.model.login import Challenge, LoggedIn
 from mailsvc.model.maildrop import Lease, Snapshot
 from mailsvc.model.quota import Usage
@@ -70,6 +71,26 @@ class ISwitchboard(Interface):
 
     def end(numbers: Sequence[int], why: Ending) -> None:
         """End sessions by their numbers, as soon as what each has under way is answered."""
+
+
+class ILogBook(Interface):
+    """The log files of this daemon; ``model.log.LOGS`` names them."""
+
+    async def read(name: str, after: str, only: LogFilter) -> LogPart:
+        """
+        Read a part of a log; *after* is what the part before gave as ``next``.
+
+        Raises:
+            CommandError: *after* is no place in it, or it cannot be read.
+        """
+
+    def clear(name: str) -> None:
+        """
+        Remove all its lines, rotated files included.
+
+        Raises:
+            CommandError: They cannot be removed.
+        """
 
 
 class IDirectory(Interface):

@@ -10,12 +10,13 @@ from mailsvc.admin.broadcasts import Broadcasts
 from mailsvc.admin.domains import Domains
 from mailsvc.admin.export import Export
 from mailsvc.admin.health import Health
+from mailsvc.admin.logs import Logs
 from mailsvc.admin.office import Office
 from mailsvc.admin.services import Services
 from mailsvc.admin.sessions import Sessions
 from mailsvc.admin.users import Users
 from mailsvc.auth.passwords import Passwords
-from mailsvc.interfaces import ISwitchboard
+from mailsvc.interfaces import ILogBook, ISwitchboard
 from mailsvc.store.database import Database
 from mailsvc.store.directory import Directory
 
@@ -35,6 +36,7 @@ class Administration:
         domains: The domains that are ours.
         export: Mail as it is stored.
         health: How the daemon is.
+        logs: What was written down.
         services: What is started and stopped.
         sessions: Who is connected.
         users: Accounts.
@@ -45,6 +47,7 @@ class Administration:
     domains: Domains
     export: Export
     health: Health
+    logs: Logs
     services: Services
     sessions: Sessions
     users: Users
@@ -56,6 +59,7 @@ def open_administration(
     directory: Directory,
     passwords: Passwords,
     switchboard: ISwitchboard,
+    logbook: ILogBook,
     clock: IReactorTime,
     hostname: str,
     version: str,
@@ -70,6 +74,7 @@ def open_administration(
         directory: Told of every change.
         passwords: Makes verifiers.
         switchboard: Opens and closes the listeners.
+        logbook: Has the log files.
         clock: Tells the uptime, which begins now.
         hostname: The name of this service in greetings.
         version: Of mailsvc.
@@ -85,6 +90,7 @@ def open_administration(
         domains=Domains(office),
         export=Export(office),
         health=Health(database, switchboard, clock, hostname=hostname, version=version),
+        logs=Logs(office, logbook),
         services=Services(office, switchboard),
         sessions=Sessions(office, switchboard),
         users=Users(office, passwords),

@@ -9,6 +9,7 @@ import click
 from mailsvc.cli.aliases import alias, forward, group
 from mailsvc.cli.broadcasts import broadcast
 from mailsvc.cli.domains import domain
+from mailsvc.cli.logs import log
 from mailsvc.cli.offline import check_config, database
 from mailsvc.cli.output import clean
 from mailsvc.cli.place import Doors, Place, examples
@@ -103,6 +104,7 @@ for _command in (
     broadcast,
     service,
     session,
+    log,
     check_config,
     database,
 ):

@@ -1,7 +1,8 @@
 """Values on the command line that several commands read."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import click
@@ -46,6 +47,28 @@ class Span(click.ParamType["timedelta"]):
             return timedelta(seconds=parse_age(value))
         except ValueError as error:
             self.fail(f"{value!r}: {error}", param, ctx)
+
+
+class Moment(click.ParamType["datetime"]):
+    """A moment: a time ago, such as 2h, or a date with or without a time of day, in UTC."""
+
+    name = "moment"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        """Read it."""
+        from mailsvc.config.units import parse_age
+
+        if isinstance(value, datetime):
+            return value
+        with suppress(ValueError):
+            return datetime.now(UTC) - timedelta(seconds=parse_age(value))
+        try:
+            read = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither 2h (ago) nor 2026-11-24T10:00", param, ctx)
+        return read if read.tzinfo is not None else read.replace(tzinfo=UTC)
 
 
 def for_option(what: str) -> Callable[[Command], Command]:

@@ -8,13 +8,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.python.logfile import LogFile
 from zope.interface import implementer
 
 from mailsvc.config.settings import LogSettings
-from mailsvc.errors import StartError
+from mailsvc.errors import CommandError, StartError
+from mailsvc.interfaces import ILogBook
+from mailsvc.model.log import LOGS, LogFilter, LogPart
+from mailsvc.service.logbook import log_files, read_log
 
 FILES = {
     "mailsvc.smtp": "smtp",
@@ -40,7 +43,7 @@ def levels_from(lowest: str) -> frozenset[object]:
     return frozenset(level for level in LogLevel.iterconstants() if level >= least)
 
 
-@implementer(ILogObserver)
+@implementer(ILogObserver, ILogBook)
 class LogFiles:
     """
     Writes events to files.
@@ -48,10 +51,10 @@ class LogFiles:
     Args:
         folder: Where they are; made when missing.
         settings: From which level on, and when a file is rotated.
-        clock: Tells when to write.
+        clock: The reactor: tells when to write, and has threads to read on.
     """
 
-    def __init__(self, folder: Path, settings: LogSettings, clock: IReactorTime) -> None:
+    def __init__(self, folder: Path, settings: LogSettings, clock: Any) -> None:
         self._clock = clock
         self._waiting: dict[str, list[str]] = {}
         self._folder = folder
@@ -68,20 +71,42 @@ class LogFiles:
         """
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            for name in sorted({*FILES.values(), "service"}):
-                self._files[name] = LogFile(
-                    f"{name}.jsonl",
-                    str(self._folder),
-                    rotateLength=self._settings.rotate_octets,
-                    maxRotatedFiles=self._settings.keep,
-                    defaultMode=0o600,
-                )
+            for name in LOGS:
+                self._files[name] = self._open(name)
         except OSError as error:
             raise StartError(
                 f"{self._folder}: log files cannot be written here ({error.strerror}); "
                 "change log.folder or the owner of the folder"
             ) from None
         globalLogPublisher.addObserver(self)
+
+    def _open(self, name: str) -> LogFile:
+        return LogFile(
+            f"{name}.jsonl",
+            str(self._folder),
+            rotateLength=self._settings.rotate_octets,
+            maxRotatedFiles=self._settings.keep,
+            defaultMode=0o600,
+        )
+
+    async def read(self, name: str, after: str, only: LogFilter) -> LogPart:
+        """Read a part of a log, on a thread: the disk may be slow, and files large."""
+        self.flush()
+        pool = self._clock.getThreadPool()
+        return await deferToThreadPool(self._clock, pool, read_log, self._folder, name, after, only)
+
+    def clear(self, name: str) -> None:
+        """Remove all lines of a log."""
+        self.flush()
+        file = self._files.pop(name)
+        file.close()
+        try:
+            for path in log_files(self._folder, name):
+                path.unlink()
+        except OSError as error:
+            raise CommandError(f"the log {name} cannot be removed: {error.strerror}") from None
+        finally:
+            self._files[name] = self._open(name)
 
     def stop(self) -> None:
         """Close the files."""

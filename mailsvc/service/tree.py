@@ -244,6 +244,7 @@ class MailService(MultiService):
             directory=self._directory,
             passwords=self._passwords,
             switchboard=self._listeners,
+            logbook=self._logs,
             clock=self._reactor,
             hostname=self._hostname,
             version=__version__,

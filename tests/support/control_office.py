@@ -18,11 +18,12 @@ from zope.interface import implementer
 from mailsvc.admin.administration import open_administration
 from mailsvc.config.settings import DatabaseSettings
 from mailsvc.errors import CommandError
-from mailsvc.interfaces import ISwitchboard
+from mailsvc.interfaces import ILogBook, ISwitchboard
 from mailsvc.model.account import Role
 from mailsvc.model.address import parse_address
 from mailsvc.model.ids import IdSource
 from mailsvc.model.listener import ListenerState
+from mailsvc.model.log import LogFilter, LogPart
 from mailsvc.model.session import Ending, SessionState
 from mailsvc.store.accounts import (
     NewAccount,
@@ -126,6 +127,26 @@ class PaperSwitchboard:
         ]
 
 
+@implementer(ILogBook)
+class PaperLogs:
+    """Logs that hold what a test says, by name; one part has two lines."""
+
+    def __init__(self) -> None:
+        self.logs: dict[str, list[str]] = {}
+        self.asked: list[LogFilter] = []
+
+    async def read(self, name: str, after: str, only: LogFilter) -> LogPart:
+        """Give the next two lines."""
+        self.asked.append(only)
+        place, lines = int(after or 0), self.logs.get(name, [])
+        some = lines[place : place + 2]
+        return LogPart(tuple(some), str(place + len(some)), end=place + 2 >= len(lines))
+
+    def clear(self, name: str) -> None:
+        """Forget them."""
+        self.logs[name] = []
+
+
 def listener(name: str, kind: str, service: str, port: int) -> ListenerState:
     """Make an open listener."""
     return ListenerState(name, kind, service, "127.0.0.1", port, running=True, sessions=0)
@@ -140,6 +161,7 @@ class Office:
         self.ids = IdSource()
         self.database = PromptDatabase(engines, self.ids)
         self.directory = Directory(self.database, self.clock)
+        self.logs = PaperLogs()
         self.switchboard = PaperSwitchboard(
             listener("mx", "smtp", "smtp", 2525),
             listener("submission", "submission", "smtp", 2587),
@@ -150,6 +172,7 @@ class Office:
             directory=self.directory,
             passwords=PlainPasswords(),
             switchboard=self.switchboard,
+            logbook=self.logs,
             clock=self.clock,
             hostname="mail.test.com",
             version="1.2.3",

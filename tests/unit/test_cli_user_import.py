@@ -45,7 +45,7 @@ def _found(office: Office, address: str) -> Account | None:
 def _read(out: Path) -> dict[str, str]:
     title, *rows = csv.reader(out.read_text().splitlines())
     assert title == ["address", "password"]
-    return dict(map(tuple, rows))
+    return {row[0]: row[1] for row in rows}
 
 
 def _password(office: Office, address: str) -> str:

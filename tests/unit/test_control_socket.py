@@ -22,7 +22,7 @@ from mailsvc.errors import NotReachable, StartError
 from mailsvc.store.database import Database
 from mailsvc.store.directory import Directory
 from mailsvc.store.engine import open_engines
-from tests.support.control_office import Office, PaperSwitchboard, listener, open_office
+from tests.support.control_office import Office, PaperLogs, PaperSwitchboard, listener, open_office
 from tests.support.control_reactor import MAILCTL, run_for_real, run_mailctl
 
 
@@ -67,6 +67,7 @@ class TestWhole:
                 directory=Directory(database, reactor),
                 passwords=passwords,
                 switchboard=switchboard,
+                logbook=PaperLogs(),
                 clock=reactor,
                 hostname="mail.test.com",
                 version="1.2.3",

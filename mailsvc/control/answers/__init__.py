@@ -1,6 +1,15 @@
 """What the daemon does for each command; a file for each topic."""
 
-from mailsvc.control.answers import aliases, broadcasts, domains, export, services, sessions, users
+from mailsvc.control.answers import (
+    aliases,
+    broadcasts,
+    domains,
+    export,
+    logs,
+    services,
+    sessions,
+    users,
+)
 from mailsvc.control.answers.base import Answers
 
 ANSWERS: Answers = {
@@ -8,6 +17,7 @@ ANSWERS: Answers = {
     **broadcasts.ANSWERS,
     **domains.ANSWERS,
     **export.ANSWERS,
+    **logs.ANSWERS,
     **services.ANSWERS,
     **sessions.ANSWERS,
     **users.ANSWERS,
