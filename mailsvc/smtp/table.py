@@ -81,13 +81,21 @@ VERBS = {
 }
 
 
+_NAMING = frozenset({b"MAIL", b"RCPT"})
+"""Commands that name somebody."""
+_MOST_SHOWN = 320
+"""Octets of a command in the log: the longest path; RFC 5321 section 4.5.3.1.3."""
+
+
 async def answer(session: Session, line: bytes) -> Reply | Chunk:
     """Answer one line, whatever is in it; never raises."""
     awaiting, session.awaiting = session.awaiting, None
+    doing = "a login"
     try:
         if awaiting is not None:
             return session.judge(await awaiting(session, line))
         verb, argument = split_command(line)
+        doing = _shown(verb, argument)
         row = VERBS.get(verb)
         if row is None:
             return session.judge(replies.UNKNOWN)
@@ -101,7 +109,14 @@ async def answer(session: Session, line: bytes) -> Reply | Chunk:
     except CancelledError:
         raise
     except Exception as error:  # noqa: BLE001 - told to the client and logged by explain
-        return session.judge(session.explain(error, "a command"))
+        return session.judge(session.explain(error, doing))
+
+
+def _shown(verb: bytes, argument: bytes) -> str:
+    """Write a command for the log: whom it names, and never what may be a password."""
+    said = b"%b %b" % (verb, argument) if verb in _NAMING else verb
+    text = said[:_MOST_SHOWN].decode("utf-8", "backslashreplace")
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
 
 
 def answer_bad(session: Session, bad: BadLine) -> Reply:
