@@ -14,6 +14,7 @@ from mailsvc.admin.logs import Logs
 from mailsvc.admin.office import Office
 from mailsvc.admin.services import Services
 from mailsvc.admin.sessions import Sessions
+from mailsvc.admin.trail import Trail
 from mailsvc.admin.users import Users
 from mailsvc.auth.passwords import Passwords
 from mailsvc.interfaces import ILogBook, ISwitchboard
@@ -39,6 +40,7 @@ class Administration:
         logs: What was written down.
         services: What is started and stopped.
         sessions: Who is connected.
+        trail: What happened.
         users: Accounts.
     """
 
@@ -50,6 +52,7 @@ class Administration:
     logs: Logs
     services: Services
     sessions: Sessions
+    trail: Trail
     users: Users
 
 
@@ -93,5 +96,6 @@ def open_administration(
         logs=Logs(office, logbook),
         services=Services(office, switchboard),
         sessions=Sessions(office, switchboard),
+        trail=Trail(office),
         users=Users(office, passwords),
     )

@@ -15,13 +15,14 @@ from mailsvc.auth.credentials import ClientPassword, Proven
 from mailsvc.auth.guard import LoginGuard
 from mailsvc.auth.names import LoginName, find_user, read_name
 from mailsvc.auth.saslprep import prepare_octets
-from mailsvc.errors import BadResponse, ChannelBindingFailed, LoginFailed, NotBase64
+from mailsvc.errors import BadResponse, ChannelBindingFailed, LoginFailed, MailError, NotBase64
 from mailsvc.interfaces import IAuthenticator, IDirectory, IExchange
 from mailsvc.model.account import Account, Scope
 from mailsvc.model.channel import Channel
 from mailsvc.model.envelope import Client
 from mailsvc.model.ids import AccountId
 from mailsvc.model.login import Challenge, LoggedIn
+from mailsvc.model.story import Happening, Tell, untold
 
 LONGEST_RESPONSE = 12_288
 """Octets of a response with its CRLF; RFC 4954 section 4."""
@@ -246,6 +247,60 @@ class KeyBook:
         return Page(name, account if keys else None, keys or (fake,))
 
 
+@implementer(IExchange)
+class ToldExchange:
+    """
+    A login that is taken down, whether it succeeds or fails.
+
+    Args:
+        exchange: Does it.
+        client: Who logs in.
+        mechanism: How.
+        scope: Where to.
+        tell: Takes it down.
+    """
+
+    def __init__(
+        self, exchange: IExchange, client: Client, mechanism: str, scope: Scope, tell: Tell
+    ) -> None:
+        self._exchange = exchange
+        self._client = client
+        self._how = f"{scope.value} {mechanism}"
+        self._tell = tell
+
+    @property
+    def user(self) -> bytes:
+        """Who logs in, as the client wrote it."""
+        user: bytes = self._exchange.user
+        return user
+
+    @property
+    def prompt(self) -> bytes:
+        """The challenge for a client that sends no first response."""
+        prompt: bytes = self._exchange.prompt
+        return prompt
+
+    async def step(self, response: bytes) -> Challenge | LoggedIn:
+        """Take the client's next response."""
+        try:
+            done: Challenge | LoggedIn = await self._exchange.step(response)
+        except BadResponse:
+            raise
+        except MailError as error:
+            self._note("login failed", None, str(error.status), f"{self._how}: {error}")
+            raise
+        if isinstance(done, LoggedIn):
+            owner = getattr(done.avatar, "account", None)  # avatars of others may have none
+            self._note("login", None if owner is None else owner.id, "", self._how)
+        return done
+
+    def _note(self, event: str, account: AccountId | None, status: str, detail: str) -> None:
+        user = self.user[:320].decode("utf-8", "backslashreplace")
+        self._tell(
+            Happening(event, self._client.ip, account, sender=user, status=status, detail=detail)
+        )
+
+
 @implementer(IAuthenticator)
 class Authenticator:
     """
@@ -255,12 +310,18 @@ class Authenticator:
         portal: Lets users in; takes ``ClientPassword`` and ``Proven``.
         book: Finds SCRAM keys.
         scopes: The front end behind each interface of an avatar.
+        tell: Takes down who logs in, and who fails.
     """
 
     def __init__(
-        self, portal: Portal, book: KeyBook, scopes: Mapping[type[Interface], Scope]
+        self,
+        portal: Portal,
+        book: KeyBook,
+        scopes: Mapping[type[Interface], Scope],
+        tell: Tell = untold,
     ) -> None:
         self._portal = portal
+        self._tell = tell
         self._book = book
         self._scopes = scopes
         self._makers: dict[str, Callable[[Attempt], IExchange]] = {
@@ -282,4 +343,4 @@ class Authenticator:
             return None
         scope = self._scopes[interface]
         attempt = Attempt(self._portal, client, channel, interface, scope)
-        return self._makers[mechanism](attempt)
+        return ToldExchange(self._makers[mechanism](attempt), client, mechanism, scope, self._tell)

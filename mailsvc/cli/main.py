@@ -15,6 +15,7 @@ from mailsvc.cli.output import clean
 from mailsvc.cli.place import Doors, Place, examples
 from mailsvc.cli.services import service, status
 from mailsvc.cli.sessions import session
+from mailsvc.cli.trail import trace, trail
 from mailsvc.cli.users import user
 from mailsvc.errors import NotReachable, OperatorError
 
@@ -105,6 +106,8 @@ for _command in (
     service,
     session,
     log,
+    trail,
+    trace,
     check_config,
     database,
 ):

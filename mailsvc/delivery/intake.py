@@ -12,7 +12,7 @@ from mailsvc.delivery.notices import write_notice
 from mailsvc.delivery.routing import targets_of
 from mailsvc.delivery.submission import SubmissionRules
 from mailsvc.delivery.trace import received, return_path, separator
-from mailsvc.errors import Refused
+from mailsvc.errors import MailError, Refused
 from mailsvc.filters.chain import FilterChain
 from mailsvc.interfaces import IContent, IIntake, Incoming
 from mailsvc.model.envelope import Body, Envelope
@@ -20,9 +20,11 @@ from mailsvc.model.headers import LARGEST_HEADER, Headers
 from mailsvc.model.ids import MessageId
 from mailsvc.model.receipt import Receipt
 from mailsvc.model.status import Status
+from mailsvc.model.story import Happening, Tell, untold
 from mailsvc.model.verdict import Decision, Verdict
 from mailsvc.store.database import Database
 from mailsvc.store.deliveries import INLINE, DeliverBatch, Delivery, digest_large
+from mailsvc.store.stories import header_key
 
 
 @implementer(IIntake)
@@ -37,6 +39,7 @@ class Intake:
         hostname: Our name in the ``Received`` field.
         submission: What is asked of our users' messages.
         binary: Makes lines of messages that have none.
+        tell: Takes down what is refused.
     """
 
     database: Database
@@ -44,6 +47,7 @@ class Intake:
     hostname: str
     submission: SubmissionRules
     binary: BinaryConversion
+    tell: Tell = untold
     _log = Logger()
 
     def __post_init__(self) -> None:
@@ -65,8 +69,16 @@ class Intake:
 
     async def _accept(self, envelope: Envelope, content: IContent) -> Receipt:
         message = MessageId(self.database.ids.next())
-        added = await self._look(envelope, content)
-        delivery = self._delivery(envelope, content, message, added)
+        try:
+            added, key = await self._look(envelope, content)
+            delivery = self._delivery(envelope, content, message, added)
+            return await self._store(delivery._replace(header_key=key), envelope)
+        except MailError as error:
+            headers = Headers(content.head(LARGEST_HEADER))
+            self._tell_refused(envelope, message, _key(envelope, headers), error)
+            raise
+
+    async def _store(self, delivery: Delivery, envelope: Envelope) -> Receipt:
         delivery = await self._reporter.report(envelope, delivery)
         if delivery.octets > INLINE:
             delivery = await self.database.run(digest_large, delivery)
@@ -76,7 +88,7 @@ class Intake:
             octets=delivery.weight,
             shard=delivery.targets[0].folder,
         )
-        receipt = Receipt(message, delivery.octets)
+        receipt = Receipt(delivery.message, delivery.octets)
         self._log.info(
             "accepted {id}: {octets} octets from <{sender}> for {count} recipients",
             id=receipt.queue_id,
@@ -86,16 +98,39 @@ class Intake:
         )
         return receipt
 
-    async def _look(self, envelope: Envelope, content: IContent) -> bytes:
+    def _tell_refused(
+        self, envelope: Envelope, message: MessageId, key: int | None, error: MailError
+    ) -> None:
+        """Take down a message that nobody has, for each of its recipients."""
+        for recipient in envelope.recipients:
+            self.tell(
+                Happening(
+                    "refused",
+                    envelope.client.ip,
+                    None if envelope.login is None else envelope.login.id,
+                    str(envelope.sender or ""),
+                    str(recipient.address),
+                    message,
+                    key,
+                    str(error.status),
+                    str(error),
+                )
+            )
+
+    async def _look(self, envelope: Envelope, content: IContent) -> tuple[bytes, int | None]:
         """
-        Refuse what our rules or a filter refuse, and give what is to be added to the trace.
+        Refuse what our rules or a filter refuse.
 
         What was made for looking goes before the commit.
+
+        Returns:
+            What is to be added to the trace, and what finds the Message-ID.
         """
         headers = Headers(content.head(LARGEST_HEADER))
         added = await self.submission.complete(envelope, headers)
         _obey(await self.chain.judge(Incoming(envelope, headers, content)))
-        return added + separator(headers.octets)
+        key = _key(envelope, headers) or _key(envelope, Headers(added))
+        return added + separator(headers.octets), key
 
     def _delivery(
         self, envelope: Envelope, content: IContent, message: MessageId, added: bytes
@@ -111,6 +146,10 @@ class Intake:
             client_ip=envelope.client.ip,
             targets=targets_of(envelope),
         )
+
+
+def _key(envelope: Envelope, headers: Headers) -> int | None:
+    return header_key(headers.first(b"message-id"), envelope.received)
 
 
 def _obey(verdict: Verdict) -> None:

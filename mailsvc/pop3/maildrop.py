@@ -14,6 +14,7 @@ from mailsvc.config.settings import Pop3Settings
 from mailsvc.config.units import KIB
 from mailsvc.interfaces import IMaildrops
 from mailsvc.model.account import Account
+from mailsvc.model.ids import MessageId
 from mailsvc.model.maildrop import Snapshot
 from mailsvc.pop3.bodies import AheadRoom, Bodies
 from mailsvc.pop3.lease import HeldLease
@@ -178,6 +179,14 @@ class Maildrop:
             uids = [self._snapshot.uids[index] for index in sorted(self._marked)]
             await self._maildrops.expunge(self._snapshot.lease, uids)
         return removed
+
+    def message(self, index: int) -> MessageId:
+        """Give the number of a message."""
+        return MessageId(self._snapshot.messages[index])
+
+    def marked(self) -> list[MessageId]:
+        """Give the numbers of the messages that are marked."""
+        return [self.message(index) for index in sorted(self._marked)]
 
     async def release(self) -> None:
         """Let the next session in; harmless the second time."""

@@ -18,6 +18,7 @@ from mailsvc.config.units import KIB
 from mailsvc.interfaces import IAuthenticator
 from mailsvc.model.envelope import Client
 from mailsvc.model.session import Ending, Visit, session_numbers
+from mailsvc.model.story import Tell, untold
 from mailsvc.policy.allowance import Limits
 from mailsvc.policy.crowd import Leave, nothing
 from mailsvc.pop3.replies import (
@@ -136,6 +137,7 @@ class Pop3Protocol(pop3.POP3):
             self._dialogue.channel,
             stls=self.factory.entrance.offers_tls,
             shortest_keep=self.factory.shortest_keep,
+            tell=self.factory.tell,
             end=self.interrupt,
         )
 
@@ -258,6 +260,7 @@ class Pop3Factory(ServerFactory[Pop3Protocol]):
         limits: What one client may do; None: this factory counts for itself.
         entrance: What comes before the greeting.
         shortest_keep: Tells the fewest days that any user's mail stays; None: for ever.
+        tell: Takes down what is fetched and removed.
     """
 
     noisy = False
@@ -274,6 +277,8 @@ class Pop3Factory(ServerFactory[Pop3Protocol]):
         limits: Limits | None = None,
         entrance: Entrance = OPEN,
         shortest_keep: ShortestKeep = never,
+        *,
+        tell: Tell = untold,
     ) -> None:
         self.authenticator = authenticator
         self.settings = settings
@@ -284,6 +289,7 @@ class Pop3Factory(ServerFactory[Pop3Protocol]):
         self.logs_commands = settings.log.level is LogLevel.DEBUG
         self.admit = admit
         self.shortest_keep = shortest_keep
+        self.tell = tell
         self.entrance = entrance
         self.limits = limits or Limits(settings.limits, clock.seconds)
 

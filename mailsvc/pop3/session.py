@@ -1,6 +1,6 @@
 """The state of one POP3 connection; it knows no socket."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from twisted.mail import pop3
 
@@ -9,6 +9,8 @@ from mailsvc.config.settings import Settings, Utf8Headers
 from mailsvc.interfaces import IAuthenticator, IExchange
 from mailsvc.model.channel import PLAIN_TEXT, Channel
 from mailsvc.model.envelope import Client
+from mailsvc.model.ids import MessageId
+from mailsvc.model.story import Happening, Tell, untold
 from mailsvc.policy.limits import is_exempt
 from mailsvc.policy.relay import may_log_in
 from mailsvc.pop3.languages import ENGLISH, Language
@@ -45,6 +47,7 @@ class Session:
         channel: What the client talks over.
         stls: Whether the listener offers STLS.
         shortest_keep: Tells the fewest days that any user's mail stays; None: for ever.
+        tell: Takes down what is fetched and removed.
         end: Ends the connection when another session may have the maildrop.
     """
 
@@ -52,6 +55,7 @@ class Session:
         "_authenticator",
         "_end",
         "_leave",
+        "_tell",
         "awaiting",
         "channel",
         "client",
@@ -79,6 +83,7 @@ class Session:
         *,
         stls: bool = False,
         shortest_keep: ShortestKeep = never,
+        tell: Tell = untold,
         end: Callable[[], None],
     ) -> None:
         self._authenticator = authenticator
@@ -89,6 +94,7 @@ class Session:
         self.channel = channel
         """TLS or not, and what binds a login to it."""
         self.shortest_keep = shortest_keep
+        self._tell = tell
         self.stls = stls
         """Whether the listener offers STLS."""
         self.language: Language = ENGLISH
@@ -182,6 +188,16 @@ class Session:
         if self.utf8 or self.settings.pop3.utf8_headers is Utf8Headers.SEND:
             return True
         return start.partition(b"\r\n\r\n")[0].isascii()
+
+    def tell(self, event: str, messages: Iterable[MessageId]) -> None:
+        """Take down what became of messages."""
+        owner = self.maildrop.account
+        for message in messages:
+            self._tell(
+                Happening(
+                    event, self.client.ip, owner.id, recipient=str(owner.address), message=message
+                )
+            )
 
     def leave(self) -> None:
         """Let the maildrop go, without removing anything; harmless the second time."""

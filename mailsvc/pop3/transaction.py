@@ -75,7 +75,9 @@ async def retr(session: Session, argument: bytes) -> Reply:
         reply = ok_content(text, whole)
     else:
         reply = NEEDS_UTF8
-    session.sent += not reply.failed
+    if not reply.failed:
+        session.sent += 1
+        session.tell("retrieved", [maildrop.message(index)])
     return reply
 
 
@@ -128,9 +130,10 @@ async def quit_(session: Session, argument: bytes) -> Reply:
     at once.
     """
     del argument
-    reply = BYE
+    reply, marked = BYE, session.maildrop.marked()
     try:
         session.removed = await session.maildrop.commit()
+        session.tell("removed", marked)
     except CancelledError:
         raise  # the service ends: nobody knows whether they are removed, so nothing is said
     except MailError as error:

@@ -38,6 +38,7 @@ from mailsvc.pop3.maildrop import MaildropDoor
 from mailsvc.pop3.protocol import Pop3Factory
 from mailsvc.service.broadcasts import Broadcaster
 from mailsvc.service.chain import build_chain
+from mailsvc.service.chronicle import Chronicle
 from mailsvc.service.descriptors import allow_connections
 from mailsvc.service.first_run import set_up, show
 from mailsvc.service.listeners import Listeners, MailFactory
@@ -83,6 +84,7 @@ class MailService(MultiService):
     def __init__(self, settings: Settings, reactor: Any) -> None:
         super().__init__()
         self._settings = settings
+        self._reactor = reactor
         self._ids = IdSource()
         self._node = (0, secrets.randbits(62))
         self._hostname = settings.hostname or _name_of_this_machine()
@@ -95,16 +97,10 @@ class MailService(MultiService):
         self._directory = Directory(self._database, reactor, settings.smtp.subaddress)
         self._passwords = Passwords(reactor, reactor, settings.login)
         self._room = SpoolRoom(settings.state, settings.spool)
-        self._intake = Intake(
-            self._database,
-            build_chain(settings.filters, reactor),
-            self._hostname,
-            SubmissionRules(self._directory, settings.smtp.submission_from),
-            BinaryConversion(self._room, reactor),
-        )
+        self._chronicle = Chronicle(self._database, reactor)
+        self._intake = self._make_intake()
         self._limits = Limits(settings.limits)
         self._upkeep = Upkeep(self._database, reactor, lambda: self._node, self._room.has_room)
-        self._reactor = reactor
         self._pop3_work = Background()
         self._secret = secrets.token_bytes(32)
         self._guard = LoginGuard(reactor.seconds, settings.login, settings.limits.exempt)
@@ -125,11 +121,7 @@ class MailService(MultiService):
         self._broadcaster = Broadcaster(
             self._database, reactor, partial(write_notice, self._hostname)
         )
-        self._look_after_mail()
-        self._watch_certificates()
-        ControlService(
-            self._make_administration(), settings.control_socket, reactor
-        ).setServiceParent(self)
+        self._add_parts()
 
     def privilegedStartService(self) -> None:
         """
@@ -236,7 +228,17 @@ class MailService(MultiService):
         iterations = self._settings.login.scram_iterations
         book = KeyBook(self._directory, self._guard, iterations, lambda: self._secret)
         scopes = {interface: door.scope for interface, door in doors.items()}
-        return Authenticator(self._portal, book, scopes)
+        return Authenticator(self._portal, book, scopes, self._chronicle.note)
+
+    def _make_intake(self) -> Intake:
+        return Intake(
+            self._database,
+            build_chain(self._settings.filters, self._reactor),
+            self._hostname,
+            SubmissionRules(self._directory, self._settings.smtp.submission_from),
+            BinaryConversion(self._room, self._reactor),
+            self._chronicle.note,
+        )
 
     def _make_administration(self) -> Administration:
         return open_administration(
@@ -260,8 +262,17 @@ class MailService(MultiService):
     async def _receive_sender(self, account: Account) -> tuple[Submission, Callable[[], None]]:
         return Submission(account, self._directory, self._intake, self._room), lambda: None
 
+    def _add_parts(self) -> None:
+        """Add what runs by itself; the last one is stopped first."""
+        self._look_after_mail()
+        self._watch_certificates()
+        ControlService(
+            self._make_administration(), self._settings.control_socket, self._reactor
+        ).setServiceParent(self)
+
     def _look_after_mail(self) -> None:
         self._upkeep.setServiceParent(self)
+        self._chronicle.setServiceParent(self)
         self._broadcaster.setServiceParent(self)
         patrol = Patrol(self._listeners, self._directory, self._reactor)
         patrol.setServiceParent(self)
@@ -295,6 +306,7 @@ class MailService(MultiService):
                 self._limits,
                 entrance,
                 self._directory.shortest_keep,
+                tell=self._chronicle.note,
             )
         house = SmtpHouse(
             kind=kind,
@@ -307,6 +319,7 @@ class MailService(MultiService):
             authenticator=self._authenticator,
             has_room=self._room.has_room,
             limits=self._limits,
+            tell=self._chronicle.note,
         )
         return SmtpFactory(house, self._room, self._reactor, self._admit, entrance)
 

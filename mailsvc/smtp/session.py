@@ -19,6 +19,7 @@ from mailsvc.model.channel import PLAIN_TEXT, Channel
 from mailsvc.model.envelope import Client, Envelope, Recipient
 from mailsvc.model.ids import FolderId
 from mailsvc.model.status import Status
+from mailsvc.model.story import Happening, Tell, untold
 from mailsvc.policy.allowance import Limits
 from mailsvc.policy.relay import may_log_in
 from mailsvc.smtp import replies
@@ -63,6 +64,7 @@ class SmtpHouse:
         authenticator: Takes logins.
         has_room: Whether the disk has room for so many octets more.
         limits: What one client and one login may do; the same for all listeners.
+        tell: Takes down who is refused.
     """
 
     kind: Kind
@@ -75,6 +77,7 @@ class SmtpHouse:
     authenticator: IAuthenticator
     has_room: Callable[[int], bool]
     limits: Limits = field(default_factory=lambda: Limits(LimitSettings()))
+    tell: Tell = untold
 
     @property
     def repairs(self) -> bool:
@@ -375,7 +378,25 @@ class Session:
             code=reply.code,
             text=reply.lines[0],
         )
+        if doing.startswith(("MAIL", "RCPT")):
+            self._tell_refused(reply, doing)
         return reply
+
+    def _tell_refused(self, reply: Reply, doing: str) -> None:
+        """Take down that somebody was refused; of a whole message the intake tells."""
+        path = doing.partition("<")[2].partition(">")[0]
+        of_sender = doing.startswith("MAIL")
+        self.house.tell(
+            Happening(
+                "refused",
+                self.client.ip,
+                None if self.login is None else self.login.id,
+                sender=path if of_sender else str(self.sender or ""),
+                recipient="" if of_sender else path,
+                status=str(reply.status or ""),
+                detail=f"{reply.code} {reply.lines[0]}",
+            )
+        )
 
     def leave(self) -> None:
         """Give back what a login took."""

@@ -79,6 +79,7 @@ _INSERT_STORY = BulkInsert(
     "recipient",
     "status",
     "detail",
+    "header_key",
 )
 _UPDATE_FOLDER = (
     update(folder)
@@ -139,6 +140,7 @@ class Delivery(NamedTuple):
         reports: Stored with it, each if its mailbox has room; a report has none itself.
         digest: SHA-256 of trace and content; None: the writer makes it.
         left_out: Who does not get it, for it does not fit; for the trail.
+        header_key: Finds its Message-ID in the trail; None: it has none.
         stored: Whether its body is in the database already; its trace is empty then.
     """
 
@@ -154,6 +156,7 @@ class Delivery(NamedTuple):
     reports: tuple["Delivery", ...] = ()
     digest: bytes | None = None
     left_out: tuple[Target, ...] = ()
+    header_key: int | None = None
     stored: bool = False
 
     @property
@@ -316,6 +319,7 @@ class DeliverBatch:
         story: list[tuple[Any, ...]] = []
         for item in items:
             message_id, octets, received = item.message, item.octets, microseconds(item.received)
+            key = item.header_key
             for account, inbox, recipient, *_ in item.targets:
                 counters = folders[inbox]
                 entries.append(
@@ -342,8 +346,10 @@ class DeliverBatch:
                         recipient,
                         "2.0.0",
                         "",
+                        key,
                     )
                 )
+                key = None
                 counters.uidnext += 1
             if item.left_out:
                 story += self._left_out(item)
@@ -363,6 +369,7 @@ class DeliverBatch:
                 recipient,
                 str(MailboxFull.status),
                 "",
+                None,
             )
 
 

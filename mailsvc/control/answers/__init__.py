@@ -8,6 +8,7 @@ from mailsvc.control.answers import (
     logs,
     services,
     sessions,
+    trail,
     users,
 )
 from mailsvc.control.answers.base import Answers
@@ -20,6 +21,7 @@ ANSWERS: Answers = {
     **logs.ANSWERS,
     **services.ANSWERS,
     **sessions.ANSWERS,
+    **trail.ANSWERS,
     **users.ANSWERS,
 }
 """Everything but ``Hello``, which is the matter of the connection."""

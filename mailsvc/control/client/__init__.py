@@ -25,6 +25,7 @@ from mailsvc.control.client.export import ExportClient
 from mailsvc.control.client.logs import LogsClient
 from mailsvc.control.client.services import ServicesClient
 from mailsvc.control.client.sessions import SessionsClient
+from mailsvc.control.client.trail import TrailClient
 from mailsvc.control.client.users import UsersClient
 
 __all__ = ["ANSWER_LIMIT", "ControlClient", "ControlError", "connect"]
@@ -50,6 +51,7 @@ class ControlClient:
         self.logs = LogsClient(line)
         self.services = ServicesClient(line)
         self.sessions = SessionsClient(line)
+        self.trail = TrailClient(line)
         self.users = UsersClient(line)
 
     @classmethod

@@ -13,7 +13,18 @@ from mailsvc.errors import AlreadyThere, CommandError, NotFound, OperatorError
 
 VERSION = 1
 """Ends of different versions refuse each other."""
-FEATURES = ("status", "user", "service", "domain", "alias", "export", "session", "broadcast", "log")
+FEATURES = (
+    "status",
+    "user",
+    "service",
+    "domain",
+    "alias",
+    "export",
+    "session",
+    "broadcast",
+    "log",
+    "trail",
+)
 """What this version can do; a later one may have more."""
 
 

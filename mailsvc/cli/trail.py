@@ -1,0 +1,111 @@
+"""``mailctl trace`` and ``mailctl trail``: what happened, from the database."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mailsvc.cli.output import Column, show_json, show_table
+from mailsvc.cli.parameters import Moment
+from mailsvc.cli.place import Place, all_rows, as_json, examples, pass_place
+
+if TYPE_CHECKING:  # see place.py
+    from mailsvc.control.client import ControlClient
+    from mailsvc.model.story import StoryFilter, StoryRow
+
+_COLUMNS = (
+    Column("Time (UTC)"),
+    Column("Event"),
+    Column("Client"),
+    Column("Account"),
+    Column("From"),
+    Column("To"),
+    Column("Status"),
+    Column("Detail"),
+)
+
+
+@click.command(
+    epilog=examples("mailctl trace 0192f3ab12345678", 'mailctl trace "<1234@example.com>"')
+)
+@click.argument("message")
+@as_json
+@pass_place
+def trace(place: Place, message: str, *, as_json: bool) -> None:
+    """
+    Tell the whole story of a MESSAGE: who got it, who read and removed it, who refused it.
+
+    It is the id of the 250 reply, which also stands in Received, or the Message-ID.
+    """
+    found = place.talk(lambda client: all_rows(lambda after: client.trail.trace(message, after)))
+    _show(found, in_json=as_json)
+
+
+@click.group()
+def trail() -> None:
+    """Look into the trail: all that happened, one row each, in the database."""
+
+
+@trail.command(
+    epilog=examples(
+        "mailctl trail search --since 2h",
+        "mailctl trail search --account alice --event login",
+        "mailctl trail search --address bob@test.com --since 2026-11-24 --limit 500",
+    )
+)
+@click.option("--since", type=Moment(), help="Since: 2h (ago), or 2026-11-24.")
+@click.option("--until", type=Moment(), help="Before: 2h (ago), or 2026-11-24T10:00.")
+@click.option("--account", default="", metavar="ADDRESS", help="About a user.")
+@click.option("--address", default="", help="From it or to it.")
+@click.option("--ip", "client_ip", default="", metavar="ADDRESS", help="From a client.")
+@click.option("--event", default="", help="Such as accepted, refused, login, control.")
+@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Rows.")
+@as_json
+@pass_place
+def search(place: Place, /, limit: int, *, as_json: bool, **given: Any) -> None:
+    """List rows, the latest first."""
+    from mailsvc.model.story import StoryFilter
+
+    only = StoryFilter(**given)
+    _show(place.talk(lambda client: _some(client, only, limit)), in_json=as_json)
+
+
+async def _some(client: "ControlClient", only: "StoryFilter", limit: int) -> "list[StoryRow]":
+    found: list[StoryRow] = []
+    after: str | None = ""
+    while after is not None and len(found) < limit:
+        page = await client.trail.search(after, min(limit - len(found), 200), only)
+        found += page.rows
+        after = page.next
+    return found
+
+
+def _show(rows: "Sequence[StoryRow]", *, in_json: bool) -> None:
+    if in_json:
+        show_json([_json(one) for one in rows])
+    else:
+        show_table(_COLUMNS, [_row(one) for one in rows])
+
+
+def _row(one: "StoryRow") -> list[str]:
+    who = [one.client_ip, one.account, one.sender, one.recipient]
+    return [_second(one.at), one.event, *who, one.status, one.detail]
+
+
+def _second(at: datetime) -> str:
+    return at.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _json(one: "StoryRow") -> dict[str, Any]:
+    return {
+        "time": one.at.isoformat(timespec="milliseconds"),
+        "event": one.event,
+        "message": one.message or None,
+        "account": one.account or None,
+        "client": one.client_ip or None,
+        "from": one.sender or None,
+        "to": one.recipient or None,
+        "status": one.status or None,
+        "detail": one.detail or None,
+    }

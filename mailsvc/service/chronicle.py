@@ -1,0 +1,70 @@
+"""Take down what happens, without making anybody wait for the database."""
+
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from mailsvc.model.story import Happening
+from mailsvc.store.database import Database
+from mailsvc.store.stories import write_stories
+
+EVERY = 1.0
+"""Seconds that a row may wait."""
+BATCH = 500
+"""Rows in one transaction."""
+MOST_WAITING = 10_000
+"""Rows that wait while the database does not answer; more are counted, and lost."""
+
+
+class Chronicle(Service):
+    """
+    Writes rows of the trail that belong to no transaction, some hundred at once.
+
+    Args:
+        database: Where they go.
+        clock: Tells when to write.
+    """
+
+    _log = Logger()
+
+    def __init__(self, database: Database, clock: Any) -> None:
+        self._database = database
+        self._waiting: list[tuple[int, Happening]] = []
+        self._lost = 0
+        self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self.write()))
+        self._loop.clock = clock
+
+    def note(self, happening: Happening) -> None:
+        """Take one down; never waits, never fails."""
+        if len(self._waiting) < MOST_WAITING:
+            self._waiting.append((self._database.ids.next(), happening))
+        else:
+            self._lost += 1
+
+    def startService(self) -> None:
+        """Start to write."""
+        super().startService()
+        _ = self._loop.start(EVERY, now=False)
+
+    def stopService(self) -> "Deferred[None]":
+        """Write the last ones."""
+        super().stopService()
+        if self._loop.running:
+            self._loop.stop()
+        return Deferred.fromCoroutine(self.write())
+
+    async def write(self) -> None:
+        """Write what waits; what cannot be written waits on."""
+        try:
+            while self._waiting:
+                some = tuple(self._waiting[:BATCH])
+                await self._database.write(write_stories, some)
+                del self._waiting[: len(some)]
+        except Exception as error:  # noqa: BLE001 - tried again in a second
+            self._log.warn("the trail could not be written: {error}", error=str(error))
+        if self._lost:
+            self._log.error("{lost} events are missing in the trail", lost=self._lost)
+            self._lost = 0

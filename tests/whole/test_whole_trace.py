@@ -1,0 +1,94 @@
+"""One message's whole story, from the running daemon."""
+
+import re
+from contextlib import closing
+from poplib import error_proto
+from typing import Any
+
+import pytest
+
+from tests.support.daemon import Daemon, wait_until
+
+LETTER = b"From: x@example.com\r\nMessage-ID: <story-1@example.com>\r\nSubject: one\r\n\r\ntext\r\n"
+
+
+def _traced(daemon: Daemon, message: str) -> list[dict[str, Any]]:
+    ended = daemon.mailctl("trace", message, "--json")
+    return ended.parsed if ended.status == 0 else []
+
+
+def _events(rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    return sorted((one["event"], one["to"]) for one in rows)
+
+
+def test_a_message_is_followed_from_its_coming_to_its_end(daemon: Daemon) -> None:
+    """By its number and by its Message-ID; in the order in which it happened."""
+    with daemon.smtp() as client:
+        client.ehlo()
+        client.mail("x@example.com")
+        client.rcpt("alice@test.com")
+        client.rcpt("bob@test.com")
+        code, text = client.data(LETTER)
+    assert code == 250
+    found = re.search(rb"[0-9a-f]{16}", text)
+    assert found is not None
+    with closing(daemon.pop3("alice")) as drop:
+        drop.retr(1)
+        drop.dele(1)
+        drop.quit()
+
+    wait_until(lambda: len(_traced(daemon, "<story-1@example.com>")) == 4, "the story")
+    rows = _traced(daemon, "<story-1@example.com>")
+
+    assert _events(rows) == [
+        ("accepted", "alice@test.com"),
+        ("accepted", "bob@test.com"),
+        ("removed", "alice@test.com"),
+        ("retrieved", "alice@test.com"),
+    ]
+    assert [one["event"] for one in rows][-2:] == ["retrieved", "removed"]
+    assert _traced(daemon, found.group().decode()) == rows
+    assert "retrieved" in daemon.mailctl("trace", "story-1@example.com").output
+    missing = daemon.mailctl("trace", "<nobody@example.com>")
+    assert (missing.status, "no message" in missing.errors) == (1, True)
+
+
+def test_refusals_and_logins_are_in_the_trail(daemon: Daemon) -> None:
+    """A recipient, a whole message, a password; and who did it."""
+    with daemon.smtp() as client:
+        client.ehlo()
+        client.mail("x@example.com")
+        client.rcpt("nobody@test.com")
+        client.rcpt("alice@test.com")
+        assert client.data(b"Received: a\r\n" * 200 + LETTER)[0] == 550
+        client.rset()
+    daemon.passwords["bob"], right = "hunter22", daemon.passwords["bob"]
+    with pytest.raises(error_proto):
+        daemon.pop3("bob")
+    daemon.passwords["bob"] = right
+    with closing(daemon.pop3("bob")) as drop:
+        drop.quit()
+
+    def search(*options: str) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = daemon.mailctl("trail", "search", *options, "--json").parsed
+        return rows
+
+    wait_until(lambda: search("--event", "login"), "the login")
+    [unknown] = search("--address", "nobody@test.com")
+    assert (unknown["event"], unknown["status"], unknown["from"]) == (
+        "refused",
+        "5.1.1",
+        "x@example.com",
+    )
+    [loop] = _traced(daemon, "<story-1@example.com>")
+    assert (loop["event"], loop["to"], loop["message"] is not None) == (
+        "refused",
+        "alice@test.com",
+        True,
+    )
+    [failed] = search("--event", "login failed")
+    assert failed["from"].startswith("bob")
+    assert "hunter22" not in str(failed)
+    [login] = search("--event", "login", "--account", "bob")
+    assert login["client"] == "127.0.0.1"
+    assert search("--ip", "192.0.2.99") == []
