@@ -33,6 +33,20 @@ class BadMailbox(MailError):
     text = "That is not a mail address"
 
 
+class SenderDenied(MailError):
+    """An administrator's rule refuses the sender; RFC 3463 section 3.8."""
+
+    status = Status(5, 7, 1)
+    text = "Mail from this sender is not accepted here"
+
+
+class RecipientDenied(MailError):
+    """An administrator's rule refuses the recipient; RFC 3463 section 3.8."""
+
+    status = Status(5, 7, 1)
+    text = "This address takes no mail"
+
+
 class MailboxDisabled(MailError):
     """The account is switched off; RFC 3463 section 3.3."""
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from twisted.plugin import IPlugin
 from zope.interface import Attribute, Interface
 
-from mailsvc.model.account import Account
+from mailsvc.model.account import Account, Scope
 from mailsvc.model.address import Address
 from mailsvc.model.channel import Channel
 from mailsvc.model.envelope import Client, Envelope
@@ -90,6 +90,32 @@ class ILogBook(Interface):
 
         Raises:
             CommandError: They cannot be removed.
+        """
+
+
+class IRules(Interface):
+    """The rules of administrators; they answer at once."""
+
+    def admits(ip: str, scope: Scope) -> bool:
+        """Tell whether a client may connect to a front end."""
+
+    def lets_in(account: Account, scope: Scope) -> bool:
+        """Tell whether a user may log in to a front end."""
+
+    def check_sender(address: Address) -> None:
+        """
+        Look at the reverse-path of MAIL.
+
+        Raises:
+            SenderDenied: A rule refuses it.
+        """
+
+    def check_recipient(address: Address) -> None:
+        """
+        Look at the forward-path of RCPT.
+
+        Raises:
+            RecipientDenied: A rule refuses it.
         """
 
 

@@ -9,6 +9,7 @@ from mailsvc.admin.aliases import Aliases
 from mailsvc.admin.broadcasts import Broadcasts
 from mailsvc.admin.domains import Domains
 from mailsvc.admin.export import Export
+from mailsvc.admin.filters import Filters
 from mailsvc.admin.health import Health
 from mailsvc.admin.logs import Logs
 from mailsvc.admin.office import Office
@@ -36,6 +37,7 @@ class Administration:
         broadcasts: Messages to many.
         domains: The domains that are ours.
         export: Mail as it is stored.
+        filters: Who is kept out.
         health: How the daemon is.
         logs: What was written down.
         services: What is started and stopped.
@@ -48,6 +50,7 @@ class Administration:
     broadcasts: Broadcasts
     domains: Domains
     export: Export
+    filters: Filters
     health: Health
     logs: Logs
     services: Services
@@ -92,6 +95,7 @@ def open_administration(
         ),
         domains=Domains(office),
         export=Export(office),
+        filters=Filters(office),
         health=Health(database, switchboard, clock, hostname=hostname, version=version),
         logs=Logs(office, logbook),
         services=Services(office, switchboard),

@@ -44,6 +44,7 @@ class MailRealm:
         directory: Where accounts are found.
         doors: One per interface that a front end may ask for.
         note: Told of every account that came in.
+        lets_in: Asked whether a rule keeps somebody out.
     """
 
     def __init__(
@@ -51,7 +52,9 @@ class MailRealm:
         directory: IDirectory,
         doors: Mapping[type[Interface], Door],
         note: Callable[[Account], None] = lambda account: None,  # noqa: ARG005 - tells nobody
+        lets_in: Callable[[Account, Scope], bool] = lambda *_: True,
     ) -> None:
+        self._lets_in = lets_in
         self._directory = directory
         self._doors = doors
         self._note = note
@@ -80,6 +83,8 @@ class MailRealm:
             if door is None:
                 continue
             if account is None or not account.enabled or door.scope not in account.scopes:
+                raise NotAllowed
+            if not self._lets_in(account, door.scope):
                 raise NotAllowed
             avatar, leave = await door.receive(account)
             self._note(account)

@@ -9,6 +9,7 @@ import click
 from mailsvc.cli.aliases import alias, forward, group
 from mailsvc.cli.broadcasts import broadcast
 from mailsvc.cli.domains import domain
+from mailsvc.cli.filters import filter_
 from mailsvc.cli.logs import log
 from mailsvc.cli.offline import check_config, database
 from mailsvc.cli.output import clean
@@ -105,6 +106,7 @@ for _command in (
     broadcast,
     service,
     session,
+    filter_,
     log,
     trail,
     trace,

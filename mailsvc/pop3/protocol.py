@@ -15,7 +15,8 @@ from zope.interface import implementer
 from mailsvc.background import Background
 from mailsvc.config.settings import LogLevel, Settings
 from mailsvc.config.units import KIB
-from mailsvc.interfaces import IAuthenticator
+from mailsvc.interfaces import IAuthenticator, IRules
+from mailsvc.model.account import Scope
 from mailsvc.model.envelope import Client
 from mailsvc.model.session import Ending, Visit, session_numbers
 from mailsvc.model.story import Tell, untold
@@ -23,6 +24,7 @@ from mailsvc.policy.allowance import Limits
 from mailsvc.policy.crowd import Leave, nothing
 from mailsvc.pop3.replies import (
     GREETING,
+    KEPT_OUT,
     NOTHING_BEHIND,
     TOO_MANY_CONNECTIONS,
     TOO_MANY_OF_CLIENT,
@@ -120,6 +122,10 @@ class Pop3Protocol(pop3.POP3):
 
     def _admit(self, client: Client) -> bytes:
         """Count the connection; give the last words for one too many."""
+        rules = self.factory.rules
+        if rules is not None and not rules.admits(client.ip, Scope.POP3):
+            self._log.info("refused {client}: a rule keeps it out", client=client.ip)
+            return KEPT_OUT.octets
         if not self.factory.admit():
             return TOO_MANY_CONNECTIONS.octets
         leave = self.factory.limits.enter(client.ip)
@@ -261,6 +267,7 @@ class Pop3Factory(ServerFactory[Pop3Protocol]):
         entrance: What comes before the greeting.
         shortest_keep: Tells the fewest days that any user's mail stays; None: for ever.
         tell: Takes down what is fetched and removed.
+        rules: Keep clients out; None: there are none.
     """
 
     noisy = False
@@ -279,6 +286,7 @@ class Pop3Factory(ServerFactory[Pop3Protocol]):
         shortest_keep: ShortestKeep = never,
         *,
         tell: Tell = untold,
+        rules: IRules | None = None,
     ) -> None:
         self.authenticator = authenticator
         self.settings = settings
@@ -290,6 +298,7 @@ class Pop3Factory(ServerFactory[Pop3Protocol]):
         self.admit = admit
         self.shortest_keep = shortest_keep
         self.tell = tell
+        self.rules = rules
         self.entrance = entrance
         self.limits = limits or Limits(settings.limits, clock.seconds)
 

@@ -114,6 +114,7 @@ UTF8_ON = ok(b"UTF8 enabled")
 # RFC 1939 section 6 has this text.
 NOT_REMOVED = finally_(err(b"some deleted messages not removed", b"SYS/TEMP"))
 TOO_MANY_ERRORS = finally_(err(b"too many errors"))
+KEPT_OUT = finally_(err(b"you may not connect from your address", b"SYS/PERM"))
 TOO_MANY_OF_CLIENT = finally_(
     err(b"too many connections from your address; please try again later", b"SYS/TEMP")
 )

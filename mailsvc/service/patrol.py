@@ -11,7 +11,7 @@ from twisted.logger import Logger
 
 from mailsvc.background import Background
 from mailsvc.errors import MailError
-from mailsvc.interfaces import IDirectory
+from mailsvc.interfaces import IDirectory, IRules
 from mailsvc.model.account import Account, Scope
 from mailsvc.model.session import Ending, Visit
 
@@ -34,17 +34,26 @@ class Patrol(Service):
     Compares who is logged in with who may be: every few seconds, and after each change.
 
     A session goes when its account is gone or disabled, or its domain, when the switch of
-    its front end is off, and when the password was replaced.
+    its front end is off, when the password was replaced, and when a rule keeps the client or
+    the user out.
 
     Args:
         floor: Where the sessions are.
         directory: Knows the accounts.
         clock: Tells when.
+        rules: Keep clients and users out; None: there are none.
     """
 
     _log = Logger()
 
-    def __init__(self, floor: Floor, directory: IDirectory, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        floor: Floor,
+        directory: IDirectory,
+        clock: IReactorTime,
+        rules: IRules | None = None,
+    ) -> None:
+        self._rules = rules
         self._floor = floor
         self._directory = directory
         self._background = Background()
@@ -87,6 +96,9 @@ class Patrol(Service):
         seen: dict[Any, Account | None] = {}
         gone: list[int] = []
         for scope, visit in [*self._floor.visits()]:
+            if self._is_kept_out(scope, visit):
+                gone.append(visit.number)
+                continue
             then = visit.account
             if then is None:
                 continue
@@ -96,6 +108,15 @@ class Patrol(Service):
                 gone.append(visit.number)
                 self._log.info("{user} is logged out of {scope}", user=then.address, scope=scope)
         self._floor.end(gone, Ending.LOCKED_OUT)
+
+    def _is_kept_out(self, scope: Scope, visit: Visit) -> bool:
+        """Tell whether a rule that came later keeps a client or a user out."""
+        rules, client, account = self._rules, visit.client, visit.account
+        if rules is None:
+            return False
+        if client is not None and not rules.admits(client.ip, scope):
+            return True
+        return account is not None and not rules.lets_in(account, scope)
 
 
 def _may_stay(then: Account, now: Account | None, scope: Scope) -> bool:

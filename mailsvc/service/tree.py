@@ -45,6 +45,7 @@ from mailsvc.service.listeners import Listeners, MailFactory
 from mailsvc.service.logs import LogFiles
 from mailsvc.service.patrol import Patrol
 from mailsvc.service.retention import Retention
+from mailsvc.service.rules import Rules
 from mailsvc.service.self_signed import self_signed
 from mailsvc.service.state_folder import StateFolder
 from mailsvc.service.upkeep import Upkeep
@@ -58,6 +59,7 @@ from mailsvc.store.database import Database
 from mailsvc.store.directory import Directory
 from mailsvc.store.engine import open_engines
 from mailsvc.store.maildrop import Maildrops, drop_leases
+from mailsvc.store.rules import all_rules
 from mailsvc.store.schema import prepare, transact
 from mailsvc.store.settings import read_settings, shared_secret
 from mailsvc.wire.certificates import Certificates
@@ -103,6 +105,7 @@ class MailService(MultiService):
         self._upkeep = Upkeep(self._database, reactor, lambda: self._node, self._room.has_room)
         self._pop3_work = Background()
         self._secret = secrets.token_bytes(32)
+        self._rules = Rules(self._database, reactor)
         self._guard = LoginGuard(reactor.seconds, settings.login, settings.limits.exempt)
         self._enrolment = Enrolment(
             self._passwords, self._keep_scram, settings.login.scram_iterations
@@ -154,6 +157,7 @@ class MailService(MultiService):
             transact(engines, drop_leases)
         self._secret = transact(engines, shared_secret)
         switches = transact(engines, read_settings)
+        self._rules.use(transact(engines, all_rules))
         self._logs.start()
         self._database.start()
         self._passwords.start()
@@ -221,7 +225,7 @@ class MailService(MultiService):
         checker = AccountChecker(
             self._directory, self._passwords, self._guard, self._enrolment.learn
         )
-        realm = MailRealm(self._directory, doors, self._upkeep.logged_in)
+        realm = MailRealm(self._directory, doors, self._upkeep.logged_in, self._rules.lets_in)
         return Portal(realm, (checker, ProofChecker()))
 
     def _make_authenticator(self, doors: dict[type[Interface], Door]) -> Authenticator:
@@ -274,9 +278,16 @@ class MailService(MultiService):
         self._upkeep.setServiceParent(self)
         self._chronicle.setServiceParent(self)
         self._broadcaster.setServiceParent(self)
-        patrol = Patrol(self._listeners, self._directory, self._reactor)
+        patrol = Patrol(self._listeners, self._directory, self._reactor, self._rules)
         patrol.setServiceParent(self)
-        self._directory.on_change = patrol.walk
+        self._rules.on_change = patrol.walk
+        self._rules.setServiceParent(self)
+
+        def changed() -> None:
+            self._rules.look()
+            patrol.walk()
+
+        self._directory.on_change = changed
         Retention(
             self._database, self._maildrops, self._settings.retention, self._reactor
         ).setServiceParent(self)
@@ -307,6 +318,7 @@ class MailService(MultiService):
                 entrance,
                 self._directory.shortest_keep,
                 tell=self._chronicle.note,
+                rules=self._rules,
             )
         house = SmtpHouse(
             kind=kind,
@@ -320,6 +332,7 @@ class MailService(MultiService):
             has_room=self._room.has_room,
             limits=self._limits,
             tell=self._chronicle.note,
+            rules=self._rules,
         )
         return SmtpFactory(house, self._room, self._reactor, self._admit, entrance)
 

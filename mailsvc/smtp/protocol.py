@@ -14,6 +14,7 @@ from zope.interface import implementer
 from mailsvc.background import Background
 from mailsvc.config.settings import Kind
 from mailsvc.config.units import KIB
+from mailsvc.model.account import Scope
 from mailsvc.model.envelope import Client
 from mailsvc.model.session import Ending, Visit, session_numbers
 from mailsvc.policy.crowd import Leave, nothing
@@ -121,6 +122,9 @@ class SmtpProtocol(smtp.ESMTP):
     def _admit(self, client: Client) -> bytes:
         """Count the connection; give the last words for one too many."""
         house = self.factory.house
+        if house.rules is not None and not house.rules.admits(client.ip, Scope.SMTP):
+            self._log.info("refused {client}: a rule keeps it out", client=client.ip)
+            return replies.KEPT_OUT.wire
         if not self.factory.admit():
             return replies.TOO_MANY_CONNECTIONS.wire
         # What comes by LMTP was accepted by a server of ours.

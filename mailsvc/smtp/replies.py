@@ -147,6 +147,7 @@ TOO_MANY_CONNECTIONS = reply(421, "4.7.0", "Too many connections; try later", Af
 TOO_MANY_OF_CLIENT = reply(
     421, "4.7.0", "Too many connections from your address; try again later", After.CLOSE
 )
+KEPT_OUT = reply(554, "5.7.1", "You may not connect from your address", After.CLOSE)
 TALKED_TOO_EARLY = reply(
     554, "5.5.1", "You must wait for the greeting before you talk; good-bye", After.CLOSE
 )

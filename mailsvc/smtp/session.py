@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from mailsvc.auth.sasl import LONGEST_RESPONSE
 from mailsvc.config.settings import Kind, LimitSettings, LineEnds, LoginSettings, SmtpSettings
 from mailsvc.errors import MailError, StorageFailed, StorageFull, TooBusy
-from mailsvc.interfaces import IAuthenticator, IContent, IDirectory, IIntake
+from mailsvc.interfaces import IAuthenticator, IContent, IDirectory, IIntake, IRules
 from mailsvc.model.account import Account
 from mailsvc.model.address import Address
 from mailsvc.model.channel import PLAIN_TEXT, Channel
@@ -65,6 +65,7 @@ class SmtpHouse:
         has_room: Whether the disk has room for so many octets more.
         limits: What one client and one login may do; the same for all listeners.
         tell: Takes down who is refused.
+        rules: Keep clients, senders and recipients out; None: there are none.
     """
 
     kind: Kind
@@ -78,6 +79,7 @@ class SmtpHouse:
     has_room: Callable[[int], bool]
     limits: Limits = field(default_factory=lambda: Limits(LimitSettings()))
     tell: Tell = untold
+    rules: IRules | None = None
 
     @property
     def repairs(self) -> bool:

@@ -22,6 +22,7 @@ from mailsvc.control.client.connection import (
 )
 from mailsvc.control.client.domains import DomainsClient
 from mailsvc.control.client.export import ExportClient
+from mailsvc.control.client.filters import FiltersClient
 from mailsvc.control.client.logs import LogsClient
 from mailsvc.control.client.services import ServicesClient
 from mailsvc.control.client.sessions import SessionsClient
@@ -48,6 +49,7 @@ class ControlClient:
         self.broadcasts = BroadcastsClient(line)
         self.domains = DomainsClient(line)
         self.export = ExportClient(line)
+        self.filters = FiltersClient(line)
         self.logs = LogsClient(line)
         self.services = ServicesClient(line)
         self.sessions = SessionsClient(line)

@@ -24,6 +24,7 @@ FEATURES = (
     "broadcast",
     "log",
     "trail",
+    "filter",
 )
 """What this version can do; a later one may have more."""
 

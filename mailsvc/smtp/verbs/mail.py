@@ -23,6 +23,8 @@ async def mail(session: Session, argument: bytes) -> Reply:
     if parameters.size > session.house.settings.largest_message:
         return TOO_BIG
     await _check(session, sender)
+    if session.house.rules is not None and sender is not None:
+        session.house.rules.check_sender(sender)
     if not session.house.has_room(parameters.size):
         return STORAGE_FULL
     session.admit_message()

@@ -19,6 +19,8 @@ async def rcpt(session: Session, argument: bytes) -> Reply:
     if len(session.accepted) >= session.house.settings.most_recipients:
         return TOO_MANY_RECIPIENTS
     accounts = await find_mailboxes(directory, address, session.login, session.parameters.size)
+    if session.house.rules is not None:
+        session.house.rules.check_recipient(address)
     session.admit_recipient()
     session.add(Recipient(address, accounts, *parameters))
     return RECIPIENT_OK
