@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mailsvc.cli.output import Column, clean, count, moment, show_json, show_table, size
+from mailsvc.cli.output import Column, clean, count, moment, show_json, show_table
 from mailsvc.cli.place import Place, all_rows, as_json, examples, pass_place
 
 if TYPE_CHECKING:  # see place.py
@@ -15,12 +15,8 @@ if TYPE_CHECKING:  # see place.py
 _COLUMNS = (
     Column("Number", right=True),
     Column("To"),
-    Column("From"),
-    Column("Size", right=True),
-    Column("Mailboxes", right=True),
     Column("Delivered", right=True),
     Column("Skipped", right=True),
-    Column("Began"),
     Column("Ended"),
 )
 _PREVIEW = 12
@@ -189,10 +185,9 @@ def _whom(one: "BroadcastState") -> str:
 
 
 def _row(one: "BroadcastState") -> list[str]:
-    numbers = [str(one.total), str(one.delivered), str(one.skipped)]
     ended = "under way" if one.ended is None else moment(one.ended)
-    start = [str(one.number), _whom(one), one.sender, size(one.octets)]
-    return [*start, *numbers, moment(one.created), ended]
+    delivered = f"{one.delivered} of {one.total}"
+    return [str(one.number), _whom(one), delivered, str(one.skipped), ended]
 
 
 def _json(one: "BroadcastState") -> dict[str, Any]:

@@ -65,6 +65,7 @@ class Arrival:
         session = self._session
         try:
             if self.trouble is not None:
+                session.note_refused(self.trouble)
                 return session.judge(session.answer_all(self.trouble))
             return session.judge(await session.finish(self._spool))
         except CancelledError:

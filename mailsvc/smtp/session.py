@@ -373,6 +373,18 @@ class Session:
         else:
             self._log.failure("{doing} failed", doing=doing)
             reply = replies.OUR_FAULT
+        self._log_refused(reply, doing)
+        if doing.startswith(("MAIL", "RCPT")):
+            self._tell_refused(reply, doing)
+        return reply
+
+    def note_refused(self, reply: Reply) -> None:
+        """Take down a message whose content is no mail; of others the intake tells."""
+        self._log_refused(reply, "a message")
+        for address in self.accepted:
+            self._tell(reply, str(self.sender or ""), str(address))
+
+    def _log_refused(self, reply: Reply, doing: str) -> None:
         self._log.info(
             "refused {doing} from {client}: {code} {text}",
             doing=doing,
@@ -380,21 +392,23 @@ class Session:
             code=reply.code,
             text=reply.lines[0],
         )
-        if doing.startswith(("MAIL", "RCPT")):
-            self._tell_refused(reply, doing)
-        return reply
 
     def _tell_refused(self, reply: Reply, doing: str) -> None:
-        """Take down that somebody was refused; of a whole message the intake tells."""
+        """Take down that a sender or a recipient was refused."""
         path = doing.partition("<")[2].partition(">")[0]
-        of_sender = doing.startswith("MAIL")
+        if doing.startswith("MAIL"):
+            self._tell(reply, path, "")
+        else:
+            self._tell(reply, str(self.sender or ""), path)
+
+    def _tell(self, reply: Reply, sender: str, recipient: str) -> None:
         self.house.tell(
             Happening(
                 "refused",
                 self.client.ip,
                 None if self.login is None else self.login.id,
-                sender=path if of_sender else str(self.sender or ""),
-                recipient="" if of_sender else path,
+                sender=sender,
+                recipient=recipient,
                 status=str(reply.status or ""),
                 detail=f"{reply.code} {reply.lines[0]}",
             )

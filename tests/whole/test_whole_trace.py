@@ -17,6 +17,11 @@ def _traced(daemon: Daemon, message: str) -> list[dict[str, Any]]:
     return ended.parsed if ended.status == 0 else []
 
 
+def _found(daemon: Daemon, *options: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = daemon.mailctl("trail", "search", *options, "--json").parsed
+    return rows
+
+
 def _events(rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
     return sorted((one["event"], one["to"]) for one in rows)
 
@@ -68,13 +73,8 @@ def test_refusals_and_logins_are_in_the_trail(daemon: Daemon) -> None:
     daemon.passwords["bob"] = right
     with closing(daemon.pop3("bob")) as drop:
         drop.quit()
-
-    def search(*options: str) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = daemon.mailctl("trail", "search", *options, "--json").parsed
-        return rows
-
-    wait_until(lambda: search("--event", "login"), "the login")
-    [unknown] = search("--address", "nobody@test.com")
+    wait_until(lambda: _found(daemon, "--event", "login"), "the login")
+    [unknown] = _found(daemon, "--address", "nobody@test.com")
     assert (unknown["event"], unknown["status"], unknown["from"]) == (
         "refused",
         "5.1.1",
@@ -86,9 +86,26 @@ def test_refusals_and_logins_are_in_the_trail(daemon: Daemon) -> None:
         "alice@test.com",
         True,
     )
-    [failed] = search("--event", "login failed")
+    [failed] = _found(daemon, "--event", "login failed")
     assert failed["from"].startswith("bob")
     assert "hunter22" not in str(failed)
-    [login] = search("--event", "login", "--account", "bob")
+    [login] = _found(daemon, "--event", "login", "--account", "bob")
     assert login["client"] == "127.0.0.1"
-    assert search("--ip", "192.0.2.99") == []
+    assert _found(daemon, "--ip", "192.0.2.99") == []
+
+
+def test_a_message_with_bare_line_ends_is_in_the_trail(daemon: Daemon) -> None:
+    """And in the log: whoever asks why it did not come finds it."""
+    with daemon.smtp() as client:
+        client.ehlo()
+        client.mail("bare@example.com")
+        client.rcpt("alice@test.com")
+        client.putcmd("DATA")
+        assert client.getreply()[0] == 354
+        client.send(b"Subject: bare\n\ntext\r\n.\r\n")
+        assert client.getreply()[0] == 550
+
+    wait_until(lambda: _found(daemon, "--address", "bare@example.com"), "its row")
+    [bare] = _found(daemon, "--address", "bare@example.com")
+    assert (bare["event"], bare["to"], bare["status"]) == ("refused", "alice@test.com", "5.6.11")
+    assert "bare LF" in daemon.mailctl("log", "search", "smtp", "--text", "bare LF").output
