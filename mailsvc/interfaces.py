@@ -6,11 +6,14 @@ them at once; a ``MailError`` may be told to a peer; every other exception is a 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple
 
+from twisted.internet.defer import DeferredLock
 from twisted.plugin import IPlugin
 from zope.interface import Attribute, Interface
 
+from mailsvc.config.settings import Settings
 from mailsvc.model.account import Account, Scope
 from mailsvc.model.address import Address
 from mailsvc.model.channel import Channel
@@ -25,6 +28,7 @@ from mailsvc.model.quota import Usage
 from mailsvc.model.receipt import Receipt
 from mailsvc.model.route import Route
 from mailsvc.model.session import Ending, SessionState
+from mailsvc.model.switch import Switch
 from mailsvc.model.verdict import Verdict
 
 
@@ -45,22 +49,17 @@ class IContent(Interface):
 
 
 class ISwitchboard(Interface):
-    """Starts and stops whole services: ``smtp`` (with submission) and ``pop3``."""
+    """Opens and closes listeners."""
 
-    async def start(service: str) -> None:
+    async def switch(switches: Mapping[str, Switch]) -> None:
         """
-        Open the listeners of a service; those that are open stay so.
+        Open or close listeners, by name; those that are as they should be stay so.
+
+        What a session of a closed one has under way is answered first, then it ends.
 
         Raises:
-            NotFound: There is no such service, or config.yaml has no listener for it.
+            NotFound: There is no such listener.
             CommandError: A port cannot be opened; the text says why.
-        """
-
-    async def stop(service: str) -> None:
-        """
-        Close the listeners of a service and end its sessions.
-
-        What a session has under way is answered first. Same errors as ``start``.
         """
 
     def listeners() -> Sequence[ListenerState]:
@@ -71,6 +70,24 @@ class ISwitchboard(Interface):
 
     def end(numbers: Sequence[int], why: Ending) -> None:
         """End sessions by their numbers, as soon as what each has under way is answered."""
+
+
+class ILiveSettings(Interface):
+    """The settings in force, and how they become others."""
+
+    lock: DeferredLock = Attribute("Whoever changes settings or switches holds it.")
+    file: Settings = Attribute("What config.yaml says.")
+    current: Settings = Attribute("What is in force.")
+    left_out: Mapping[str, str] = Attribute("Changes that do not fit config.yaml, and why.")
+
+    def trying(settings: Settings) -> AbstractAsyncContextManager[None]:
+        """
+        Put other settings in force when what is done meanwhile succeeds; hold the lock.
+
+        Raises:
+            CommandError: They cannot be: a port is taken, a file cannot be read. All is
+                as it was.
+        """
 
 
 class ILogBook(Interface):

@@ -30,10 +30,14 @@ class SpoolRoom:
 
     def __init__(self, folder: Path, settings: SpoolSettings) -> None:
         self.folder = folder
+        self._used = 0
+        self.use(settings)
+
+    def use(self, settings: SpoolSettings) -> None:
+        """Hold to other limits from now on; what is in memory already stays there."""
         self.message_memory = settings.message_memory
         self._total = settings.total_memory
         self._spare = settings.spare_disk
-        self._used = 0
 
     @property
     def used(self) -> int:

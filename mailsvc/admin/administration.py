@@ -15,10 +15,11 @@ from mailsvc.admin.logs import Logs
 from mailsvc.admin.office import Office
 from mailsvc.admin.services import Services
 from mailsvc.admin.sessions import Sessions
+from mailsvc.admin.settings import SettingsDesk
 from mailsvc.admin.trail import Trail
 from mailsvc.admin.users import Users
 from mailsvc.auth.passwords import Passwords
-from mailsvc.interfaces import ILogBook, ISwitchboard
+from mailsvc.interfaces import ILiveSettings, ILogBook, ISwitchboard
 from mailsvc.store.database import Database
 from mailsvc.store.directory import Directory
 
@@ -41,6 +42,7 @@ class Administration:
         health: How the daemon is.
         logs: What was written down.
         services: What is started and stopped.
+        settings: What the daemon goes by.
         sessions: Who is connected.
         trail: What happened.
         users: Accounts.
@@ -55,8 +57,14 @@ class Administration:
     logs: Logs
     services: Services
     sessions: Sessions
+    settings: SettingsDesk
     trail: Trail
     users: Users
+
+    def use(self, hostname: str, most_octets: int) -> None:
+        """Go by another name, and another largest message, from now on."""
+        self.health.hostname = self.broadcasts.hostname = hostname
+        self.broadcasts.most_octets = most_octets
 
 
 def open_administration(
@@ -66,6 +74,7 @@ def open_administration(
     passwords: Passwords,
     switchboard: ISwitchboard,
     logbook: ILogBook,
+    live: ILiveSettings,
     clock: IReactorTime,
     hostname: str,
     version: str,
@@ -81,6 +90,7 @@ def open_administration(
         passwords: Makes verifiers.
         switchboard: Opens and closes the listeners.
         logbook: Has the log files.
+        live: Has the settings in force.
         clock: Tells the uptime, which begins now.
         hostname: The name of this service in greetings.
         version: Of mailsvc.
@@ -98,8 +108,9 @@ def open_administration(
         filters=Filters(office),
         health=Health(database, switchboard, clock, hostname=hostname, version=version),
         logs=Logs(office, logbook),
-        services=Services(office, switchboard),
+        services=Services(office, switchboard, live.lock),
         sessions=Sessions(office, switchboard),
+        settings=SettingsDesk(office, live),
         trail=Trail(office),
         users=Users(office, passwords),
     )

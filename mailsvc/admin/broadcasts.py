@@ -65,8 +65,10 @@ class Broadcasts:
     ) -> None:
         self._office = office
         self._clock = clock
-        self._hostname = hostname
-        self._most_octets = most_octets
+        self.hostname = hostname
+        """Our name; may be replaced."""
+        self.most_octets = most_octets
+        """The largest message; may be replaced."""
         self._wake = wake
         self._drafts: dict[int, _Draft] = {}
 
@@ -96,9 +98,9 @@ class Broadcasts:
         found = self._find(draft)
         found.octets += octets
         found.until = self._clock.seconds() + DRAFT_LIMIT
-        if len(found.octets) > self._most_octets:
+        if len(found.octets) > self.most_octets:
             del self._drafts[draft]
-            raise CommandError(f"the message is larger than {self._most_octets} octets")
+            raise CommandError(f"the message is larger than {self.most_octets} octets")
         return len(found.octets)
 
     def _find(self, draft: int) -> _Draft:
@@ -131,7 +133,7 @@ class Broadcasts:
             raise CommandError("nobody would get it")
         message = MessageId(self._office.ids.next())
         delivery = write_broadcast(
-            bytes(self._find(draft).octets), sender, message, self._hostname, datetime.now(UTC)
+            bytes(self._find(draft).octets), sender, message, self.hostname, datetime.now(UTC)
         )
         plan = Plan(delivery, new.audience, name, by)
         told = {"to": name or new.audience.value, "sender": str(sender), "message": message}

@@ -71,7 +71,8 @@ class Health:
         self._database = database
         self._switchboard = switchboard
         self._clock = clock
-        self._hostname = hostname
+        self.hostname = hostname
+        """Our name; may be replaced."""
         self.version = version
         self._started = clock.seconds()
 
@@ -80,7 +81,7 @@ class Health:
         seen, fault = await self._look()
         return ServiceStatus(
             version=self.version,
-            hostname=self._hostname,
+            hostname=self.hostname,
             pid=os.getpid(),
             uptime=timedelta(seconds=self._clock.seconds() - self._started),
             fault=fault,

@@ -106,13 +106,6 @@ def checked_keep(days: int | None) -> int | None:
     return days
 
 
-def checked_service(service: str) -> str:
-    """Refuse what is no service."""
-    if service not in SERVICES:
-        raise CommandError(f"there is no service {service!r}: it is {' or '.join(SERVICES)}")
-    return service
-
-
 def checked_page(most: int) -> int:
     """Refuse a page that is empty or too large for one answer."""
     if not 1 <= most <= LARGEST_PAGE:

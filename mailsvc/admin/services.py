@@ -1,13 +1,20 @@
-"""The services: started and stopped as a whole."""
+"""The services: started and stopped as a whole, one listener at a time, or for a time."""
+
+from datetime import UTC, datetime, timedelta
 
 from twisted.internet.defer import DeferredLock
 
 from mailsvc.admin.office import Office
-from mailsvc.admin.rules import checked_service
+from mailsvc.admin.rules import checked_span
 from mailsvc.errors import CommandError, MailError, NotFound
 from mailsvc.interfaces import ISwitchboard
-from mailsvc.store.settings import write_setting
+from mailsvc.model.listener import ListenerState
+from mailsvc.model.switch import Switch, switch_name, write_switch
+from mailsvc.store.settings import replace_setting
 from mailsvc.store.trail import Record
+
+_LISTENER = "listeners."
+"""Begins the name of a listener that is called like a service."""
 
 
 class Services:
@@ -17,47 +24,83 @@ class Services:
     Args:
         office: Where changes are made.
         switchboard: Opens and closes the listeners.
+        lock: Held while something is switched.
     """
 
-    def __init__(self, office: Office, switchboard: ISwitchboard) -> None:
+    def __init__(self, office: Office, switchboard: ISwitchboard, lock: DeferredLock) -> None:
         self._office = office
         self._switchboard = switchboard
-        self._switching = DeferredLock()
+        self._lock = lock
 
-    async def switch(self, service: str, *, running: bool, by: str) -> None:
+    async def switch(
+        self, which: str, *, running: bool, by: str, span: timedelta | None = None
+    ) -> tuple[ListenerState, ...]:
         """
-        Start or stop ``smtp`` or ``pop3``, for now and for the next start of the daemon.
+        Start or stop something, for now and for the next start of the daemon.
+
+        Args:
+            which: ``smtp``, ``pop3``, or the name of a listener; of one that is called like
+                a service ``listeners.pop3``.
+            running: What it shall do.
+            by: Who asks.
+            span: How long; then it turns by itself. None: until it is switched again.
+
+        Returns:
+            The listeners that are meant, as they are now.
 
         Raises:
-            NotFound: There is no such service, or config.yaml has no listener for it.
+            NotFound: There is no such service or listener.
             CommandError: A port cannot be opened.
         """
-        service = checked_service(service)
-        if not any(one.service == service for one in self._switchboard.listeners()):
-            raise NotFound(
-                f"config.yaml has no listener for {service}; add one and start the daemon again"
-            )
-        async with self._switching:
-            await (self._start(service, by) if running else self._stop(service, by))
+        checked_span(span)
+        until = None if span is None else datetime.now(UTC) + span
+        wanted = Switch(running, until)
+        async with self._lock:
+            service, names = self._meant(which)
+            await (self._start if running else self._stop)(service, names, wanted, by)
+        return tuple(one for one in self._switchboard.listeners() if one.name in names)
 
-    async def _start(self, service: str, by: str) -> None:
+    def _meant(self, which: str) -> tuple[str, list[str]]:
+        """Tell which listeners are meant, and whether as a service or as one."""
+        listeners = self._switchboard.listeners()
+        names = [one.name for one in listeners if one.service == which]
+        if names:
+            return which, names
+        name = which.removeprefix(_LISTENER)
+        if any(one.name == name for one in listeners):
+            return "", [name]
+        there = ", ".join(one.name for one in listeners)
+        raise NotFound(
+            f"there is no service and no listener {which!r}; there are smtp, pop3, and the"
+            f" listeners {there}"
+        )
+
+    async def _start(self, service: str, names: list[str], wanted: Switch, by: str) -> None:
         """Open first: what cannot be opened is not remembered as running."""
-        ran = any(one.running for one in self._switchboard.listeners() if one.service == service)
+        closed = [
+            one.name
+            for one in self._switchboard.listeners()
+            if one.name in names and not one.running
+        ]
         try:
-            await self._switchboard.start(service)
-            await self._remember(service, by, running=True)
+            await self._switchboard.switch(dict.fromkeys(names, wanted))
+            await self._remember(service, names, wanted, by)
         except (CommandError, MailError):
-            if not ran:
-                await self._switchboard.stop(service)
+            await self._switchboard.switch(dict.fromkeys(closed, Switch(running=False)))
             raise
 
-    async def _stop(self, service: str, by: str) -> None:
+    async def _stop(self, service: str, names: list[str], wanted: Switch, by: str) -> None:
         """Remember first: only that can fail."""
-        await self._remember(service, by, running=False)
-        await self._switchboard.stop(service)
+        await self._remember(service, names, wanted, by)
+        await self._switchboard.switch(dict.fromkeys(names, wanted))
 
-    async def _remember(self, service: str, by: str, *, running: bool) -> None:
-        """The daemon reads it when it starts."""
-        record = Record(by, f"service {'start' if running else 'stop'}", {"service": service})
-        name = f"service.{service}.running"
-        await self._office.change(record, write_setting, name, running, by)
+    async def _remember(self, service: str, names: list[str], wanted: Switch, by: str) -> None:
+        """Write it down for the next start, and for other nodes."""
+        what = {"service": service} if service else {"listener": names[0]}
+        if wanted.until is not None:
+            what["until"] = wanted.until.isoformat(timespec="seconds")
+        record = Record(by, f"service {'start' if wanted.running else 'stop'}", what)
+        # A service takes the switches that its listeners had for themselves away.
+        own = [switch_name("", name) for name in names] if service else []
+        name = switch_name(service) if service else switch_name("", names[0])
+        await self._office.change(record, replace_setting, name, write_switch(wanted), by, own)

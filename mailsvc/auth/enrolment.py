@@ -28,7 +28,8 @@ class Enrolment:
     ) -> None:
         self._passwords = passwords
         self._keep = keep
-        self._iterations = iterations
+        self.iterations = iterations
+        """Rounds that keys should have."""
         self._under_way: set[CredentialId] = set()
         self.background = Background()
         """Drain it before the database stops."""
@@ -36,7 +37,7 @@ class Enrolment:
     def learn(self, verifier: Verifier, password: bytes) -> None:
         """Use a password that was right; the next login will do when there is no time now."""
         keys = read_keys(verifier.scram or "")
-        if keys is not None and keys.iterations == self._iterations:
+        if keys is not None and keys.iterations == self.iterations:
             return
         if verifier.id in self._under_way or not self._passwords.idle:
             return

@@ -9,7 +9,7 @@ from twisted.cred.error import LoginDenied
 from mailsvc.config.settings import LoginSettings, Networks
 from mailsvc.errors import TooBusy, TooManyFailures
 from mailsvc.model.envelope import Client
-from mailsvc.policy.limits import Throttle, is_exempt, network_of
+from mailsvc.policy.limits import Throttle, is_exempt, network_of, with_rate
 
 KNOWN_FOR = 30 * 86_400.0
 """Seconds that a network stays known to an account after a login."""
@@ -42,14 +42,19 @@ class LoginGuard:
     def __init__(
         self, seconds: Callable[[], float], settings: LoginSettings, exempt: Networks = ()
     ) -> None:
-        by_client, by_account = settings.failures_per_client, settings.failures_per_account
         self._seconds = seconds
-        self._exempt = exempt
-        self._clients = None if by_client is None else Throttle(by_client)
-        self._accounts = None if by_account is None else Throttle(by_account)
-        self._most_at_once = max(LEAST_AT_ONCE, 2 * settings.hashers)
+        self._clients: Throttle | None = None
+        self._accounts: Throttle | None = None
+        self.use(settings, exempt)
         self._checking: Counter[str] = Counter()
         self._known: OrderedDict[tuple[str, str], float] = OrderedDict()
+
+    def use(self, settings: LoginSettings, exempt: Networks) -> None:
+        """Hold to other limits from now on; a rate that stays goes on counting."""
+        self._exempt = exempt
+        self._clients = with_rate(self._clients, settings.failures_per_client)
+        self._accounts = with_rate(self._accounts, settings.failures_per_account)
+        self._most_at_once = max(LEAST_AT_ONCE, 2 * settings.hashers)
 
     def admit(self, client: Client, account: str) -> None:
         """

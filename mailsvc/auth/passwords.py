@@ -90,6 +90,14 @@ class Passwords:
         self._right: OrderedDict[bytes, float] = OrderedDict()
         self._waiting = 0
 
+    def use(self, settings: LoginSettings) -> None:
+        """Hold to other settings from now on."""
+        self._remember = settings.remember
+        if not self._remember:
+            self._right.clear()
+        self._iterations = settings.scram_iterations
+        self._pool.adjustPoolsize(1, settings.hashers)
+
     def start(self) -> None:
         """Start the threads."""
         self._pool.start()

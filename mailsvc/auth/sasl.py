@@ -226,7 +226,8 @@ class KeyBook:
     ) -> None:
         self.guard = guard
         self._directory = directory
-        self._iterations = iterations
+        self.iterations = iterations
+        """Rounds of the keys of those who have none."""
         self._secret = secret
 
     async def open(self, client: Client, username: bytes, scope: Scope) -> Page:
@@ -243,7 +244,7 @@ class KeyBook:
         read = (scram.read_keys(one.scram or "") for one in verifiers)
         keys = tuple(one for one in read if one is not None)
         # Whoever has none gets the same question as all others, and fails at the proof.
-        fake = scram.fake_keys(name.key.encode(), self._iterations, self._secret())
+        fake = scram.fake_keys(name.key.encode(), self.iterations, self._secret())
         return Page(name, account if keys else None, keys or (fake,))
 
 

@@ -16,6 +16,7 @@ from mailsvc.cli.output import clean
 from mailsvc.cli.place import Doors, Place, examples
 from mailsvc.cli.services import service, status
 from mailsvc.cli.sessions import session
+from mailsvc.cli.settings import settings
 from mailsvc.cli.trail import trace, trail
 from mailsvc.cli.users import user
 from mailsvc.errors import NotReachable, OperatorError
@@ -107,6 +108,7 @@ for _command in (
     service,
     session,
     filter_,
+    settings,
     log,
     trail,
     trace,

@@ -1,15 +1,20 @@
 """``mailctl status`` and ``mailctl service``: how the daemon is, and what it serves."""
 
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from mailsvc.cli.output import Column, clean, count, duration, show_json, show_table
+from mailsvc.cli.output import Column, clean, count, duration, moment, show_json, show_table
+from mailsvc.cli.parameters import for_option
 from mailsvc.cli.place import Place, as_json, examples, pass_place
 
 if TYPE_CHECKING:  # see place.py
+    from collections.abc import Iterable
+
     from mailsvc.admin.health import ServiceStatus
+    from mailsvc.model.listener import ListenerState
 
 _COLUMNS = (
     Column("Listener"),
@@ -21,7 +26,7 @@ _COLUMNS = (
     Column("Sessions", right=True),
 )
 
-_which = click.argument("name", metavar="smtp|pop3", type=click.Choice(["smtp", "pop3"]))
+_which = click.argument("name", metavar="smtp|pop3|LISTENER")
 
 
 @click.command(epilog=examples("mailctl status", "mailctl status --json | jq .database.fault"))
@@ -37,6 +42,10 @@ def status(place: Place, *, as_json: bool) -> None:
     click.echo(f"mailsvc {seen.version} on {seen.hostname}, process {seen.pid}, up {uptime}")
     click.echo(clean(_database_line(seen)))
     click.echo()
+    _show_listeners(seen.listeners)
+
+
+def _show_listeners(listeners: "Iterable[ListenerState]") -> None:
     rows = [
         [
             one.name,
@@ -44,12 +53,23 @@ def status(place: Place, *, as_json: bool) -> None:
             one.address,
             str(one.port),
             one.tls,
-            "running" if one.running else "stopped",
+            _state(one),
             str(one.sessions),
         ]
-        for one in seen.listeners
+        for one in listeners
     ]
     show_table(_COLUMNS, rows)
+
+
+def _state(one: "ListenerState") -> str:
+    state = "running" if one.running else "stopped"
+    return state if one.until is None else f"{state} until {_soon(one.until)}"
+
+
+def _soon(when: datetime) -> str:
+    """Write a moment, shortly where it is not far off."""
+    day = timedelta(days=1)
+    return f"{when:%H:%M} UTC" if when - datetime.now(UTC) < day else moment(when)
 
 
 def _database_line(seen: "ServiceStatus") -> str:
@@ -75,7 +95,7 @@ def _status_json(seen: "ServiceStatus") -> dict[str, Any]:
             "accounts": seen.accounts,
             "waiting_writes": seen.waiting,
         },
-        "listeners": [asdict(listener) for listener in seen.listeners],
+        "listeners": [_listener_json(one) for one in seen.listeners],
     }
 
 
@@ -84,38 +104,72 @@ def service() -> None:
     """
     Start and stop services while the daemon runs.
 
-    "smtp" is every listener of the kinds smtp and submission, "pop3" every listener of
-    that kind. The daemon remembers a stop and keeps to it when it is started again.
+    "smtp" is every listener of the kinds smtp, submission and lmtp, "pop3" every listener
+    of that kind; or name one listener. The daemon remembers it and keeps to it when it is
+    started again. A listener that is called like a service is listeners.pop3.
     """
 
 
-@service.command(epilog=examples("mailctl service start pop3"))
-@_which
+@service.command("list", epilog=examples("mailctl service list"))
 @as_json
 @pass_place
-def start(place: Place, name: str, *, as_json: bool) -> None:
-    """Open the listeners of a service."""
-    place.talk(lambda client: client.services.start(name))
-    _show_switched(name, f"{name} is running.", running=True, in_json=as_json)
+def list_(place: Place, *, as_json: bool) -> None:
+    """List the listeners and what each does."""
+    seen = place.talk(lambda client: client.services.status())
+    if as_json:
+        show_json([_listener_json(one) for one in seen.listeners])
+    else:
+        _show_listeners(seen.listeners)
 
 
-@service.command(epilog=examples("mailctl service stop smtp"))
+@service.command(epilog=examples("mailctl service start pop3", "mailctl service start mx --for 2h"))
 @_which
+@for_option("it stops")
 @as_json
 @pass_place
-def stop(place: Place, name: str, *, as_json: bool) -> None:
+def start(place: Place, *, name: str, span: timedelta | None, as_json: bool) -> None:
+    """Open the listeners of a service, or one of them."""
+    done = place.talk(lambda client: client.services.start(name, span))
+    _show_switched(name, done, running=True, in_json=as_json)
+
+
+@service.command(
+    epilog=examples(
+        "mailctl service stop smtp",
+        "mailctl service stop pop3 --for 2h",
+        "mailctl service stop listeners.pop3",
+    )
+)
+@_which
+@for_option("it starts")
+@as_json
+@pass_place
+def stop(place: Place, *, name: str, span: timedelta | None, as_json: bool) -> None:
     """
-    Close the listeners of a service and end its sessions.
+    Close the listeners of a service, or one of them, and end their sessions.
 
     What a client has under way is answered first. Stopping smtp does not stop pop3.
     """
-    place.talk(lambda client: client.services.stop(name))
-    text = f"{name} is stopped, until: mailctl service start {name}"
-    _show_switched(name, text, running=False, in_json=as_json)
+    done = place.talk(lambda client: client.services.stop(name, span))
+    _show_switched(name, done, running=False, in_json=as_json)
 
 
-def _show_switched(name: str, text: str, *, running: bool, in_json: bool) -> None:
+def _show_switched(
+    name: str, listeners: "tuple[ListenerState, ...]", *, running: bool, in_json: bool
+) -> None:
     if in_json:
-        show_json({"service": name, "running": running})
+        shown = [_listener_json(one) for one in listeners]
+        show_json({"service": name, "running": running, "listeners": shown})
+        return
+    until = next((one.until for one in listeners), None)
+    state, other = ("running", "stop") if running else ("stopped", "start")
+    if until is None:
+        rest = "." if running else f", until: mailctl service {other} {name}"
     else:
-        click.echo(text)
+        turns = "stops" if running else "starts"
+        rest = f" until {moment(until)}, then it {turns} by itself."
+    click.echo(clean(f"{name} is {state}{rest}"))
+
+
+def _listener_json(one: "ListenerState") -> dict[str, Any]:
+    return {**asdict(one), "until": None if one.until is None else one.until.isoformat()}

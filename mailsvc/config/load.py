@@ -71,15 +71,50 @@ def parse(text: str, path: Path) -> Settings:
         # ValueError: a value that YAML takes for a date, and that is none.
         raise ConfigError(f"{path}: this is not YAML: {error}") from None
     try:
-        settings = _ADAPTER.validate_python({} if raw is None else raw)
-    except ValidationError as error:
-        lines = [f"{path}: {_explain(mistake)}" for mistake in error.errors()]
+        settings = validate({} if raw is None else raw)
+    except ConfigError as error:
+        lines = [f"{path}: {mistake}" for mistake in str(error).splitlines()]
         raise ConfigError("\n".join(lines)) from None
-    _check_sense(settings, path)
     try:
         return _absolute(settings, path.absolute().parent)
     except RuntimeError as error:
         raise ConfigError(f"{path}: a path begins with ~ and means nobody: {error}") from None
+
+
+def parse_value(text: str) -> Any:
+    """
+    Read one value as config.yaml would; what is a sign of YAML alone is meant as it stands.
+
+    Raises:
+        ConfigError: It is not YAML.
+    """
+    if text.strip() in {"", "-", "="}:
+        return text.strip()
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"{text!r} is not YAML: {' '.join(str(error).split())}") from None
+
+
+def validate(raw: Any) -> Settings:
+    """
+    Read the settings from what YAML gives; paths stay as they are.
+
+    Raises:
+        ConfigError: They cannot be used; one line per mistake, without a file's name.
+    """
+    try:
+        settings = _ADAPTER.validate_python(raw)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(mistake) for mistake in error.errors())) from None
+    _check_sense(settings)
+    return settings
+
+
+def plain(settings: Settings) -> dict[str, Any]:
+    """Write the settings as YAML and JSON have them; ``validate`` reads the same again."""
+    written: dict[str, Any] = _ADAPTER.dump_python(settings, mode="json")
+    return written
 
 
 def _explain(mistake: ErrorDetails) -> str:
@@ -111,7 +146,7 @@ def _perhaps(keys: list[str]) -> str:
     return f"; the settings here are: {', '.join(known)}" if known else ""
 
 
-def _check_sense(settings: Settings, path: Path) -> None:
+def _check_sense(settings: Settings) -> None:
     """Refuse what has the right type and cannot work."""
     mistakes: list[str] = []
     taken: dict[tuple[str, int], str] = {}
@@ -137,7 +172,7 @@ def _check_sense(settings: Settings, path: Path) -> None:
             "it must not be below spool.message_memory"
         )
     if mistakes:
-        raise ConfigError("\n".join(f"{path}: {mistake}" for mistake in mistakes))
+        raise ConfigError("\n".join(mistakes))
 
 
 def _absolute(settings: Settings, folder: Path) -> Settings:
@@ -155,7 +190,11 @@ def _absolute(settings: Settings, folder: Path) -> Settings:
         settings,
         state=folder / settings.state.expanduser(),
         control=replace(control, socket=_at(folder, control.socket)),
-        log=replace(log, folder=_at(folder, log.folder)),
+        log=replace(
+            log,
+            folder=_at(folder, log.folder),
+            folders={name: folder / one.expanduser() for name, one in log.folders.items()},
+        ),
         tls=replace(settings.tls, certificates=tuple(certificates)),
     )
 

@@ -1,7 +1,9 @@
 """Every setting with its type, its unit and its default; ``config.yaml`` explains them."""
 
+import socket
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -88,6 +90,9 @@ class LogLevel(StrEnum):
     WARN = "warn"
     ERROR = "error"
 
+
+LogName = Literal["smtp", "pop3", "delivery", "control", "service"]
+"""One log; ``model.log.LOGS``."""
 
 Port = Annotated[int, Field(ge=0, le=65535, strict=True)]
 """0 lets the system choose: for tests."""
@@ -236,6 +241,7 @@ class LogSettings(_Section):
     """The ``log`` section."""
 
     folder: Path | None = None
+    folders: dict[LogName, Path] = field(default_factory=dict)
     level: LogLevel = LogLevel.INFO
     rotate_octets: Octets = 16 * MIB
     keep: Count = 10
@@ -264,6 +270,13 @@ def _default_filters() -> dict[str, dict[str, Any]]:
     return {"loops": {"most_hops": 100}}
 
 
+@cache
+def name_of_this_machine() -> str:
+    """Find a name for greetings; one that resolves itself to localhost has a better one."""
+    full = socket.getfqdn()
+    return socket.gethostname() if full.startswith("localhost") else full
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings(_Section):
     """The whole file; ``load`` has made its paths absolute."""
@@ -283,6 +296,11 @@ class Settings(_Section):
     log: LogSettings = field(default_factory=LogSettings)
     filters: dict[str, dict[str, Any]] = field(default_factory=_default_filters)
     first_run: FirstRunSettings = field(default_factory=FirstRunSettings)
+
+    @property
+    def shown_name(self) -> str:
+        """The name in greetings and Received fields."""
+        return self.hostname or name_of_this_machine()
 
     @property
     def database_url(self) -> str:

@@ -4,7 +4,7 @@ import re
 from ipaddress import IPv4Network, IPv6Network, ip_interface
 from typing import Annotated, NamedTuple
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, PlainSerializer
 
 KIB = 1 << 10
 MIB = 1 << 20
@@ -82,6 +82,30 @@ def parse_rate(value: object) -> Rate:
     return Rate(int(count), seconds)
 
 
+def format_octets(octets: int) -> int | str:
+    """Write a size as ``parse_octets`` reads it: in the largest unit of which it is whole."""
+    for name, unit in (("GiB", GIB), ("MiB", MIB), ("KiB", KIB)):
+        if octets and octets % unit == 0:
+            return f"{octets // unit} {name}"
+    return octets
+
+
+def format_seconds(seconds: float) -> float | str:
+    """Write a duration as ``parse_seconds`` reads it; a part of a second stays a number."""
+    if not seconds.is_integer():
+        return seconds
+    for name in ("d", "h", "m"):
+        if seconds and seconds % _TIMES[name] == 0:
+            return f"{seconds / _TIMES[name]:.0f}{name}"
+    return f"{seconds:.0f}s"
+
+
+def format_rate(rate: Rate) -> str:
+    """Write a rate as ``parse_rate`` reads it."""
+    written = format_seconds(rate.seconds)
+    return f"{rate.amount}/{written if isinstance(written, str) else f'{written:f}s'}"
+
+
 def parse_network(value: object) -> IPv4Network | IPv6Network:
     """
     Read a network such as ``192.0.2.0/24``; an address is a network of its own.
@@ -118,21 +142,28 @@ def _parse(value: object, units: dict[str, float] | dict[str, int], allowed: str
     return amount
 
 
-Octets = Annotated[int, BeforeValidator(parse_octets), Field(gt=0)]
+_AS_SIZE = PlainSerializer(format_octets)
+_AS_TIME = PlainSerializer(lambda value: None if value is None else format_seconds(value))
+
+Octets = Annotated[int, BeforeValidator(parse_octets), Field(gt=0), _AS_SIZE]
 """A size above 0."""
-OctetsOrNone = Annotated[int, BeforeValidator(parse_octets), Field(ge=0)]
+OctetsOrNone = Annotated[int, BeforeValidator(parse_octets), Field(ge=0), _AS_SIZE]
 """A size; 0 switches the thing off."""
-Seconds = Annotated[float, BeforeValidator(parse_seconds), Field(gt=0)]
+Seconds = Annotated[float, BeforeValidator(parse_seconds), Field(gt=0), _AS_TIME]
 """A duration above 0."""
-SecondsOrNone = Annotated[float, BeforeValidator(parse_seconds), Field(ge=0)]
+SecondsOrNone = Annotated[float, BeforeValidator(parse_seconds), Field(ge=0), _AS_TIME]
 """A duration; 0 switches the thing off."""
 Age = Annotated[
-    float | None, BeforeValidator(lambda value: None if value is None else parse_age(value))
+    float | None,
+    BeforeValidator(lambda value: None if value is None else parse_age(value)),
+    _AS_TIME,
 ]
 """How long something is kept; null: for ever."""
 Count = Annotated[int, Field(gt=0, strict=True)]
 """A whole number above 0."""
 RateOrNone = Annotated[
-    Rate | None, BeforeValidator(lambda value: None if value is None else parse_rate(value))
+    Rate | None,
+    BeforeValidator(lambda value: None if value is None else parse_rate(value)),
+    PlainSerializer(lambda value: None if value is None else format_rate(value)),
 ]
 """A rate; null: no limit."""

@@ -1,6 +1,6 @@
 """Tell a sender who asked for it that the message was delivered; RFC 3461 section 5.2.3."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mailsvc.delivery.reports import LARGEST_QUOTE, Action, Fate, Report, write_report
@@ -25,12 +25,12 @@ class Reporter:
     Args:
         directory: Finds the sender's mailbox.
         ids: Numbers for reports.
-        hostname: Our name.
+        hostname: Tells our name.
     """
 
     directory: IDirectory
     ids: IdSource
-    hostname: str
+    hostname: Callable[[], str]
 
     async def report(self, envelope: Envelope, delivery: Delivery) -> Delivery:
         """
@@ -56,7 +56,7 @@ class Reporter:
     ) -> Report:
         trace = delivery.trace[delivery.return_path_octets :]
         return Report(
-            hostname=self.hostname,
+            hostname=self.hostname(),
             sender=sender,
             identifier=envelope.identifier,
             arrived=envelope.received,

@@ -1,7 +1,6 @@
 """The one way for a message into the service: trace, filters, routing, one transaction."""
 
 from dataclasses import dataclass
-from functools import partial
 
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -36,7 +35,7 @@ class Intake:
     Args:
         database: Where they go.
         chain: The filters in force; may be replaced while the service runs.
-        hostname: Our name in the ``Received`` field.
+        hostname: Our name in the ``Received`` field; may be replaced, too.
         submission: What is asked of our users' messages.
         binary: Makes lines of messages that have none.
         tell: Takes down what is refused.
@@ -53,8 +52,8 @@ class Intake:
     def __post_init__(self) -> None:
         """Make the one batch query that all deliveries share, and who reports them."""
         ids = self.database.ids
-        self._deliver = DeliverBatch(ids, partial(write_notice, self.hostname))
-        self._reporter = Reporter(self.submission.directory, ids, self.hostname)
+        self._deliver = DeliverBatch(ids, lambda notice: write_notice(self.hostname, notice))
+        self._reporter = Reporter(self.submission.directory, ids, lambda: self.hostname)
 
     async def accept(self, envelope: Envelope, content: IContent) -> Receipt:
         """Store a message for all its recipients, or for none; returns after the commit."""

@@ -28,14 +28,14 @@ class BadHeader(MailError):
     status = Status(5, 6, 0)
 
 
-@dataclass(frozen=True)
+@dataclass
 class SubmissionRules:
     """
     What is asked of every message that comes with a login.
 
     Args:
         directory: Knows whose an address is.
-        foreign_from: What becomes of a From: that is not the user's.
+        foreign_from: What becomes of a From: that is not the user's; may be replaced.
     """
 
     directory: IDirectory

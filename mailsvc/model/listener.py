@@ -1,6 +1,7 @@
 """What an administrator sees of one listener."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,7 @@ class ListenerState:
         running: Whether it takes connections.
         sessions: How many are open.
         tls: ``none``, ``starttls`` or ``implicit``.
+        until: When that turns by itself, aware UTC; None: it stays.
     """
 
     name: str
@@ -27,3 +29,4 @@ class ListenerState:
     running: bool
     sessions: int
     tls: str = "none"
+    until: datetime | None = None

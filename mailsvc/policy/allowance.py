@@ -5,12 +5,11 @@ from collections.abc import Callable, Hashable
 from math import ceil
 
 from mailsvc.config.settings import LimitSettings
-from mailsvc.config.units import Rate
 from mailsvc.errors import MailError
 from mailsvc.model.account import Account
 from mailsvc.model.status import Status
 from mailsvc.policy.crowd import Crowd, Leave, nothing
-from mailsvc.policy.limits import Throttle, is_exempt, network_of
+from mailsvc.policy.limits import Throttle, is_exempt, network_of, with_rate
 
 _LONGEST_IN_SECONDS = 120
 """A longer wait is told in minutes."""
@@ -51,10 +50,19 @@ class Limits:
         self._seconds = seconds
         self._exempt = settings.exempt
         self._crowd = Crowd(settings.client_connections, settings.client_connection_rate)
-        self._client_messages = _throttle(settings.client_messages)
-        self._client_recipients = _throttle(settings.client_recipients)
-        self._login_messages = _throttle(settings.login_messages)
-        self._login_recipients = _throttle(settings.login_recipients)
+        self._client_messages = with_rate(None, settings.client_messages)
+        self._client_recipients = with_rate(None, settings.client_recipients)
+        self._login_messages = with_rate(None, settings.login_messages)
+        self._login_recipients = with_rate(None, settings.login_recipients)
+
+    def use(self, settings: LimitSettings) -> None:
+        """Hold to other limits from now on; a rate that stays goes on counting."""
+        self._exempt = settings.exempt
+        self._crowd.use(settings.client_connections, settings.client_connection_rate)
+        self._client_messages = with_rate(self._client_messages, settings.client_messages)
+        self._client_recipients = with_rate(self._client_recipients, settings.client_recipients)
+        self._login_messages = with_rate(self._login_messages, settings.login_messages)
+        self._login_recipients = with_rate(self._login_recipients, settings.login_recipients)
 
     def exempts(self, ip: str) -> bool:
         """Tell whether a client is spared the limits of clients."""
@@ -109,10 +117,6 @@ class Limits:
         if not throttle.take(key, now):
             wait = _in_words(throttle.wait(key, now))
             raise error(f"Too many {what}; slow down, the next one may come in {wait}")
-
-
-def _throttle(rate: Rate | None) -> Throttle | None:
-    return None if rate is None else Throttle(rate)
 
 
 def _in_words(wait: float) -> str:

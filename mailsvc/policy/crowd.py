@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from mailsvc.config.units import Rate
-from mailsvc.policy.limits import Throttle, network_of
+from mailsvc.policy.limits import Throttle, network_of, with_rate
 
 Leave = Callable[[], None]
 """Gives a place back; call it once."""
@@ -26,8 +26,12 @@ class Crowd:
 
     def __init__(self, most: int, rate: Rate | None) -> None:
         self._most = most
-        self._throttle = None if rate is None else Throttle(rate)
+        self._throttle: Throttle | None = with_rate(None, rate)
         self._here: dict[str, int] = {}
+
+    def use(self, most: int, rate: Rate | None) -> None:
+        """Hold to other limits from now on; who is here stays."""
+        self._most, self._throttle = most, with_rate(self._throttle, rate)
 
     def __len__(self) -> int:
         """Count the clients that are connected."""

@@ -27,9 +27,11 @@ class Throttle:
         most_keys: Keys that are remembered; then the one that is unused longest is forgotten.
     """
 
-    __slots__ = ("_drained", "_each", "_most_keys", "_seconds", "_tolerance")
+    __slots__ = ("_drained", "_each", "_most_keys", "_seconds", "_tolerance", "rate")
 
     def __init__(self, rate: Rate, most_keys: int = 100_000) -> None:
+        self.rate = rate
+        """How much in how long."""
         self._seconds = rate.seconds
         self._each = rate.seconds / rate.amount
         self._tolerance = self._each * _TOLERANCE
@@ -92,6 +94,13 @@ class Throttle:
             keys.popitem(last=False)
         while len(keys) >= self._most_keys:
             keys.popitem(last=False)
+
+
+def with_rate(throttle: Throttle | None, rate: Rate | None) -> Throttle | None:
+    """Give a throttle for *rate*: the same one when it has it; None: there is no limit."""
+    if rate is None:
+        return None
+    return throttle if throttle is not None and throttle.rate == rate else Throttle(rate)
 
 
 @lru_cache(maxsize=4096)

@@ -49,6 +49,11 @@ class MaildropDoor:
         self._visits = Visits(settings.login_delay, clock.seconds)
         self._room = AheadRoom()
 
+    def use(self, settings: Pop3Settings) -> None:
+        """Hold to other settings from now on."""
+        self._lease = settings.lease
+        self._visits.delay = settings.login_delay
+
     async def receive(self, account: Account) -> "tuple[Maildrop, Callable[[], None]]":
         """
         Open the maildrop of *account*.

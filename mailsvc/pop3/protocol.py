@@ -97,6 +97,11 @@ class Pop3Protocol(pop3.POP3):
         self._why = why
         self._dialogue.interrupt()
 
+    def use(self, settings: Settings) -> None:
+        """Hold to other settings from now on."""
+        if self._known is not None:
+            self._known.settings = settings
+
     def visit(self) -> Visit:
         """Tell who is there."""
         known = self._known
@@ -301,6 +306,13 @@ class Pop3Factory(ServerFactory[Pop3Protocol]):
         self.rules = rules
         self.entrance = entrance
         self.limits = limits or Limits(settings.limits, clock.seconds)
+
+    def use(self, settings: Settings) -> None:
+        """Hold to other settings from now on, in open sessions, too."""
+        self.settings = settings
+        self.logs_commands = settings.log.level is LogLevel.DEBUG
+        for one in self.sessions:
+            one.use(settings)
 
     def buildProtocol(self, addr: IAddress | None) -> Pop3Protocol:
         """Make what talks to one client."""

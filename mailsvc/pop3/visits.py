@@ -16,10 +16,11 @@ class Visits:
         seconds: The clock.
     """
 
-    __slots__ = ("_delay", "_last", "_seconds")
+    __slots__ = ("_last", "_seconds", "delay")
 
     def __init__(self, delay: float, seconds: Callable[[], float]) -> None:
-        self._delay = delay
+        self.delay = delay
+        """Seconds that must lie between two logins of a user; 0: none."""
         self._seconds = seconds
         self._last: OrderedDict[AccountId, float] = OrderedDict()
 
@@ -31,15 +32,15 @@ class Visits:
             LoginTooSoon: The user was here a moment ago.
         """
         last = self._last.get(account)
-        if last is not None and self._seconds() < last + self._delay:
+        if last is not None and self._seconds() < last + self.delay:
             raise LoginTooSoon
 
     def note(self, account: AccountId) -> None:
         """Note that a maildrop was opened."""
-        if not self._delay:
+        if not self.delay:
             return
         now = self._seconds()
         self._last[account] = now
         self._last.move_to_end(account)
-        while next(iter(self._last.values())) + self._delay <= now:
+        while next(iter(self._last.values())) + self.delay <= now:
             self._last.popitem(last=False)

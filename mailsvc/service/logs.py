@@ -2,18 +2,18 @@
 
 import json
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.python.logfile import LogFile
 from zope.interface import implementer
 
-from mailsvc.config.settings import LogSettings
+from mailsvc.config.settings import LogName, LogSettings
 from mailsvc.errors import CommandError, StartError
 from mailsvc.interfaces import ILogBook
 from mailsvc.model.log import LOGS, LogFilter, LogPart
@@ -70,51 +70,57 @@ class LogFiles:
             StartError: The folder cannot be written to.
         """
         try:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            for name in LOGS:
-                self._files[name] = self._open(name)
-        except OSError as error:
-            raise StartError(
-                f"{self._folder}: log files cannot be written here ({error.strerror}); "
-                "change log.folder or the owner of the folder"
-            ) from None
+            self._files = _open_files(self._folder, self._settings)
+        except CommandError as error:
+            raise StartError(str(error)) from None
         globalLogPublisher.addObserver(self)
 
-    def _open(self, name: str) -> LogFile:
-        return LogFile(
-            f"{name}.jsonl",
-            str(self._folder),
-            rotateLength=self._settings.rotate_octets,
-            maxRotatedFiles=self._settings.keep,
-            defaultMode=0o600,
-        )
+    @asynccontextmanager
+    async def trying(self, folder: Path, settings: LogSettings) -> AsyncIterator[None]:
+        """
+        Write to other files, or in another way, when what is done meanwhile succeeds.
+
+        Raises:
+            CommandError: They cannot be written; everything is as it was.
+        """
+        if (folder, settings) == (self._folder, self._settings):
+            yield
+            return
+        files = _open_files(folder, settings)
+        try:
+            yield
+        except BaseException:
+            _close_files(files)
+            raise
+        self.flush()
+        _close_files(self._files)
+        self._files, self._folder, self._settings = files, folder, settings
+        self._levels = levels_from(settings.level.value)
 
     async def read(self, name: str, after: str, only: LogFilter) -> LogPart:
         """Read a part of a log, on a thread: the disk may be slow, and files large."""
         self.flush()
-        pool = self._clock.getThreadPool()
-        return await deferToThreadPool(self._clock, pool, read_log, self._folder, name, after, only)
+        pool, folder = self._clock.getThreadPool(), _folder_of(name, self._folder, self._settings)
+        return await deferToThreadPool(self._clock, pool, read_log, folder, name, after, only)
 
     def clear(self, name: str) -> None:
         """Remove all lines of a log."""
         self.flush()
-        file = self._files.pop(name)
+        file, folder = self._files.pop(name), _folder_of(name, self._folder, self._settings)
         file.close()
         try:
-            for path in log_files(self._folder, name):
+            for path in log_files(folder, name):
                 path.unlink()
         except OSError as error:
             raise CommandError(f"the log {name} cannot be removed: {error.strerror}") from None
         finally:
-            self._files[name] = self._open(name)
+            self._files[name] = _open_file(folder, name, self._settings)
 
     def stop(self) -> None:
         """Close the files."""
         globalLogPublisher.removeObserver(self)
         self.flush()
-        for file in self._files.values():
-            file.close()
-        self._files.clear()
+        _close_files(self._files)
 
     def __call__(self, event: LogEvent) -> None:
         """Take one event; many are written together."""
@@ -133,6 +139,44 @@ class LogFiles:
             if file is not None:
                 with suppress(OSError):
                     file.write("".join(lines).encode("utf-8", "backslashreplace"))
+
+
+def _folder_of(name: str, folder: Path, settings: LogSettings) -> Path:
+    """Tell where a log is: in a folder of its own, or in that of all."""
+    return settings.folders.get(cast("LogName", name), folder)
+
+
+def _open_files(folder: Path, settings: LogSettings) -> dict[str, LogFile]:
+    files: dict[str, LogFile] = {}
+    for name in LOGS:
+        own = _folder_of(name, folder, settings)
+        try:
+            own.mkdir(parents=True, exist_ok=True, mode=0o700)
+            files[name] = _open_file(own, name, settings)
+        except OSError as error:
+            _close_files(files)
+            where = f"log.folders.{name}" if name in settings.folders else "log.folder"
+            raise CommandError(
+                f"{own}: log files cannot be written here ({error.strerror}); "
+                f"change {where} or the owner of the folder"
+            ) from None
+    return files
+
+
+def _open_file(folder: Path, name: str, settings: LogSettings) -> LogFile:
+    return LogFile(
+        f"{name}.jsonl",
+        str(folder),
+        rotateLength=settings.rotate_octets,
+        maxRotatedFiles=settings.keep,
+        defaultMode=0o600,
+    )
+
+
+def _close_files(files: dict[str, LogFile]) -> None:
+    for file in files.values():
+        file.close()
+    files.clear()
 
 
 @implementer(ILogObserver)

@@ -56,10 +56,8 @@ class Retention(Service):
     ) -> None:
         self._database = database
         self._maildrops = maildrops
-        self._records = (
-            ("rows of the trail", forget_story, settings.trail),
-            ("records of removals", forget_removals, settings.expunged),
-        )
+        self.settings = settings
+        """How long records are kept; may be replaced."""
         self._now = now
         self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self.round()))
         self._loop.clock = clock
@@ -78,7 +76,11 @@ class Retention(Service):
     async def round(self) -> None:
         """Do it once; what fails is tried again in the next round, and holds nothing else up."""
         await self._try("old mail", self._clear_inboxes())
-        for name, query, seconds in self._records:
+        records = (
+            ("rows of the trail", forget_story, self.settings.trail),
+            ("records of removals", forget_removals, self.settings.expunged),
+        )
+        for name, query, seconds in records:
             if seconds is not None:
                 await self._try(name, self._forget(name, query, seconds))
 

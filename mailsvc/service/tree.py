@@ -2,28 +2,20 @@
 
 import gc
 import secrets
-import socket
-from collections.abc import Callable
-from functools import partial
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from twisted.application.internet import TimerService
 from twisted.application.service import MultiService
-from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.mail.pop3 import IMailbox
 from twisted.mail.smtp import IMessageDelivery
-from zope.interface import Interface
 
 from mailsvc import __version__
 from mailsvc.admin.administration import Administration, open_administration
-from mailsvc.auth.checkers import AccountChecker, ProofChecker
-from mailsvc.auth.enrolment import Enrolment
-from mailsvc.auth.guard import LoginGuard
-from mailsvc.auth.passwords import Passwords
-from mailsvc.auth.realm import Door, MailRealm
-from mailsvc.auth.sasl import Authenticator, KeyBook
+from mailsvc.auth.realm import Door
 from mailsvc.background import Background
 from mailsvc.config.settings import Kind, ListenerSettings, Settings, Tls
 from mailsvc.control.server import ControlService
@@ -31,7 +23,7 @@ from mailsvc.delivery.binary import BinaryConversion
 from mailsvc.delivery.intake import Intake
 from mailsvc.delivery.notices import write_notice
 from mailsvc.delivery.submission import SubmissionRules
-from mailsvc.model.account import Account, Scope, Verifier
+from mailsvc.model.account import Account, Scope
 from mailsvc.model.ids import IdSource
 from mailsvc.policy.allowance import Limits
 from mailsvc.pop3.maildrop import MaildropDoor
@@ -42,6 +34,8 @@ from mailsvc.service.chronicle import Chronicle
 from mailsvc.service.descriptors import allow_connections
 from mailsvc.service.first_run import set_up, show
 from mailsvc.service.listeners import Listeners, MailFactory
+from mailsvc.service.live import LiveSettings
+from mailsvc.service.logins import Logins
 from mailsvc.service.logs import LogFiles
 from mailsvc.service.patrol import Patrol
 from mailsvc.service.retention import Retention
@@ -54,7 +48,6 @@ from mailsvc.smtp.protocol import SmtpFactory
 from mailsvc.smtp.session import SmtpHouse
 from mailsvc.spool import SpoolRoom
 from mailsvc.store import nodes
-from mailsvc.store.accounts import set_scram_keys
 from mailsvc.store.database import Database
 from mailsvc.store.directory import Directory
 from mailsvc.store.engine import open_engines
@@ -89,7 +82,7 @@ class MailService(MultiService):
         self._reactor = reactor
         self._ids = IdSource()
         self._node = (0, secrets.randbits(62))
-        self._hostname = settings.hostname or _name_of_this_machine()
+        self._hostname = settings.shown_name
         self._engines = open_engines(
             settings.database_url, settings.database.readers, settings.database.writers
         )
@@ -97,32 +90,28 @@ class MailService(MultiService):
         self._logs = LogFiles(settings.log_folder, settings.log, reactor)
         self._database = Database(self._engines, settings.database, reactor, self._ids)
         self._directory = Directory(self._database, reactor, settings.smtp.subaddress)
-        self._passwords = Passwords(reactor, reactor, settings.login)
         self._room = SpoolRoom(settings.state, settings.spool)
         self._chronicle = Chronicle(self._database, reactor)
         self._intake = self._make_intake()
         self._limits = Limits(settings.limits)
         self._upkeep = Upkeep(self._database, reactor, lambda: self._node, self._room.has_room)
         self._pop3_work = Background()
-        self._secret = secrets.token_bytes(32)
         self._rules = Rules(self._database, reactor)
-        self._guard = LoginGuard(reactor.seconds, settings.login, settings.limits.exempt)
-        self._enrolment = Enrolment(
-            self._passwords, self._keep_scram, settings.login.scram_iterations
-        )
         self._maildrops = Maildrops(self._database)
-        doors = self._make_doors()
-        self._portal = self._make_portal(doors)
-        self._authenticator = self._make_authenticator(doors)
+        self._retention = Retention(self._database, self._maildrops, settings.retention, reactor)
+        self._maildrop_door = MaildropDoor(self._maildrops, reactor, self._pop3_work, settings.pop3)
+        self._logins = self._make_logins()
         self._certificates = Certificates(settings.tls.oldest_version)
         self._listeners = Listeners(
             reactor,
             settings.listeners,
-            {name: self._factory(one) for name, one in settings.listeners.items()},
+            self._factory,
+            self._entrance,
             settings.limits.stop_timeout,
         )
+        self._live = LiveSettings(self._database, reactor, settings, self._listeners)
         self._broadcaster = Broadcaster(
-            self._database, reactor, partial(write_notice, self._hostname)
+            self._database, reactor, lambda notice: write_notice(self._intake.hostname, notice)
         )
         self._add_parts()
 
@@ -155,14 +144,15 @@ class MailService(MultiService):
         self._ids.join(number)
         if engines.sqlite:
             transact(engines, drop_leases)
-        self._secret = transact(engines, shared_secret)
-        switches = transact(engines, read_settings)
+        self._logins.secret = transact(engines, shared_secret)
+        changed = transact(engines, read_settings)
         self._rules.use(transact(engines, all_rules))
         self._logs.start()
         self._database.start()
-        self._passwords.start()
+        self._logins.passwords.start()
         try:
             super().startService()
+            self._listeners.check(self._live.begin(changed).listeners)
             # Last of all that may fail: passwords that were made must be shown.
             passwords = set_up(
                 engines, self._ids, settings.first_run, settings.login.scram_iterations
@@ -172,7 +162,6 @@ class MailService(MultiService):
             self._close()
             raise
         _settle_memory()
-        self._close_switched_off(switches)
         if passwords:
             show(passwords, settings, self._port_of)
 
@@ -183,12 +172,12 @@ class MailService(MultiService):
     async def _stop(self) -> None:
         await self._listeners.close_all()
         await super().stopService()
-        await self._enrolment.background.drain()
+        await self._logins.drain()
         self._close()
 
     def _close(self) -> None:
         """End the threads, when everything that waits is committed, and let everything go."""
-        self._passwords.stop()
+        self._logins.passwords.stop()
         self._database.stop()
         self._leave_node()
         self._engines.close()
@@ -201,38 +190,26 @@ class MailService(MultiService):
         except Exception as error:  # noqa: BLE001 - it is given away after a minute anyway
             self._log.warn("the node's number was not given back: {error}", error=str(error))
 
-    def _close_switched_off(self, switches: dict[str, Any]) -> None:
-        """Stop the services that an administrator has stopped before."""
-        for service in {one.kind.service for one in self._settings.listeners.values()}:
-            if switches.get(f"service.{service}.running") is False:
-                _ = Deferred.fromCoroutine(self._listeners.stop(service))
-
     def _port_of(self, kind: str) -> int | None:
         """Find the port for a first mail: one that greets in the clear."""
         found = [one for one in self._listeners.listeners() if one.kind == kind]
         return next((one.port for one in found if one.tls != Tls.IMPLICIT), None)
 
-    def _make_doors(self) -> dict[type[Interface], Door]:
-        maildrop = MaildropDoor(
-            self._maildrops, self._reactor, self._pop3_work, self._settings.pop3
-        )
-        return {
+    def _make_logins(self) -> Logins:
+        doors = {
             IMessageDelivery: Door(Scope.SMTP, self._receive_sender),
-            IMailbox: Door(Scope.POP3, maildrop.receive),
+            IMailbox: Door(Scope.POP3, self._maildrop_door.receive),
         }
-
-    def _make_portal(self, doors: dict[type[Interface], Door]) -> Portal:
-        checker = AccountChecker(
-            self._directory, self._passwords, self._guard, self._enrolment.learn
+        return Logins(
+            database=self._database,
+            directory=self._directory,
+            reactor=self._reactor,
+            settings=self._settings,
+            doors=doors,
+            upkeep=self._upkeep,
+            rules=self._rules,
+            tell=self._chronicle.note,
         )
-        realm = MailRealm(self._directory, doors, self._upkeep.logged_in, self._rules.lets_in)
-        return Portal(realm, (checker, ProofChecker()))
-
-    def _make_authenticator(self, doors: dict[type[Interface], Door]) -> Authenticator:
-        iterations = self._settings.login.scram_iterations
-        book = KeyBook(self._directory, self._guard, iterations, lambda: self._secret)
-        scopes = {interface: door.scope for interface, door in doors.items()}
-        return Authenticator(self._portal, book, scopes, self._chronicle.note)
 
     def _make_intake(self) -> Intake:
         return Intake(
@@ -248,20 +225,16 @@ class MailService(MultiService):
         return open_administration(
             database=self._database,
             directory=self._directory,
-            passwords=self._passwords,
+            passwords=self._logins.passwords,
             switchboard=self._listeners,
             logbook=self._logs,
+            live=self._live,
             clock=self._reactor,
             hostname=self._hostname,
             version=__version__,
             most_octets=self._settings.smtp.largest_message,
             wake_broadcasts=self._broadcaster.wake,
         )
-
-    async def _keep_scram(self, verifier: Verifier, scram: str) -> None:
-        """Add SCRAM keys to an old credential."""
-        await self._database.write(set_scram_keys, verifier, scram)
-        self._directory.forget()
 
     async def _receive_sender(self, account: Account) -> tuple[Submission, Callable[[], None]]:
         return Submission(account, self._directory, self._intake, self._room), lambda: None
@@ -270,9 +243,11 @@ class MailService(MultiService):
         """Add what runs by itself; the last one is stopped first."""
         self._look_after_mail()
         self._watch_certificates()
+        administration = self._make_administration()
         ControlService(
-            self._make_administration(), self._settings.control_socket, self._reactor
+            administration, self._settings.control_socket, self._reactor
         ).setServiceParent(self)
+        self._go_with_settings(administration)
 
     def _look_after_mail(self) -> None:
         self._upkeep.setServiceParent(self)
@@ -288,28 +263,87 @@ class MailService(MultiService):
             patrol.walk()
 
         self._directory.on_change = changed
-        Retention(
-            self._database, self._maildrops, self._settings.retention, self._reactor
-        ).setServiceParent(self)
+        self._retention.setServiceParent(self)
 
     def _watch_certificates(self) -> None:
         looking = TimerService(self._settings.tls.look_every, self._certificates.look)
         looking.clock = self._reactor
         looking.setServiceParent(self)
 
+        def use(settings: Settings) -> None:
+            if looking.step != settings.tls.look_every:
+                looking.stopService()
+                looking.step = settings.tls.look_every
+                looking.startService()
+
+        self._live.followers.append(use)
+
+    def _go_with_settings(self, administration: Administration) -> None:
+        """Let everything hold to changed settings."""
+        live = self._live
+        live.careful += [
+            lambda settings: self._listeners.trying(settings.listeners),
+            lambda settings: self._logs.trying(settings.log_folder, settings.log),
+            self._trying_certificates,
+            self._trying_filters,
+        ]
+        live.followers += [
+            self._use,
+            self._listeners.use,
+            lambda settings: administration.use(settings.shown_name, settings.smtp.largest_message),
+        ]
+        live.setServiceParent(self)
+
+    def _use(self, settings: Settings) -> None:
+        self._logins.use(settings)
+        self._directory.subaddress = settings.smtp.subaddress
+        self._directory.forget()
+        self._room.use(settings.spool)
+        self._limits.use(settings.limits)
+        self._retention.settings = settings.retention
+        self._intake.hostname = settings.shown_name
+        self._intake.submission.foreign_from = settings.smtp.submission_from
+        self._maildrop_door.use(settings.pop3)
+
+    @asynccontextmanager
+    async def _trying_certificates(self, settings: Settings) -> AsyncIterator[None]:
+        if settings.tls == self._live.current.tls:
+            yield
+            return
+        files = settings.tls.certificates or [
+            self_signed(settings.state / "tls", settings.shown_name)
+        ]
+        use = self._certificates.prepare(files, settings.tls.oldest_version)
+        yield
+        use()
+
+    @asynccontextmanager
+    async def _trying_filters(self, settings: Settings) -> AsyncIterator[None]:
+        if settings.filters == self._live.current.filters:
+            yield
+            return
+        chain = build_chain(settings.filters, self._reactor)
+        yield
+        self._intake.chain = chain
+
+    def _current(self) -> Settings:
+        """Give the settings in force; listeners are made before these are there."""
+        live = getattr(self, "_live", None)
+        return self._settings if live is None else live.current
+
     def _entrance(self, listener: ListenerSettings) -> Entrance:
         return Entrance(
             tls=listener.tls,
             certificates=self._certificates,
             proxies=listener.proxies,
-            handshake_timeout=self._settings.tls.handshake_timeout,
+            handshake_timeout=self._current().tls.handshake_timeout,
         )
 
     def _factory(self, listener: ListenerSettings) -> MailFactory:
-        settings, kind, entrance = self._settings, listener.kind, self._entrance(listener)
+        settings, kind, entrance = self._current(), listener.kind, self._entrance(listener)
         if kind is Kind.POP3:
             return Pop3Factory(
-                self._authenticator,
+                self._logins.authenticator,
                 settings,
                 self._reactor,
                 self._pop3_work,
@@ -322,13 +356,13 @@ class MailService(MultiService):
             )
         house = SmtpHouse(
             kind=kind,
-            hostname=self._hostname,
+            hostname=settings.shown_name,
             settings=settings.smtp,
             login=settings.login,
             directory=self._directory,
             intake=self._intake,
-            portal=self._portal,
-            authenticator=self._authenticator,
+            portal=self._logins.portal,
+            authenticator=self._logins.authenticator,
             has_room=self._room.has_room,
             limits=self._limits,
             tell=self._chronicle.note,
@@ -339,13 +373,7 @@ class MailService(MultiService):
     def _admit(self) -> bool:
         """Whether one more connection may stay; it is counted already."""
         open_now = sum(one.sessions for one in self._listeners.listeners())
-        return open_now <= self._settings.limits.connections
-
-
-def _name_of_this_machine() -> str:
-    """Find a name for greetings; a machine that resolves itself to localhost has a better one."""
-    full = socket.getfqdn()
-    return socket.gethostname() if full.startswith("localhost") else full
+        return open_now <= self._current().limits.connections
 
 
 def _settle_memory() -> None:

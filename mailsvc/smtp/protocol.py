@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mailsvc.background import Background
-from mailsvc.config.settings import Kind
+from mailsvc.config.settings import Kind, Settings
 from mailsvc.config.units import KIB
 from mailsvc.model.account import Scope
 from mailsvc.model.envelope import Client
@@ -286,6 +286,15 @@ class SmtpFactory(smtp.SMTPFactory):
         self.admit = admit
         self.background = Background()
         self.sessions: set[SmtpProtocol] = set()
+
+    def use(self, settings: Settings) -> None:
+        """Hold to other settings from now on, in open sessions, too."""
+        house = self.house
+        house.settings, house.login, house.hostname = (
+            settings.smtp,
+            settings.login,
+            settings.shown_name,
+        )
 
     def buildProtocol(  # type: ignore[override]  # Twisted says less precisely what it gives
         self, addr: IAddress | None

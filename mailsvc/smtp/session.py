@@ -48,10 +48,10 @@ class OpenArrival(Protocol):
         """Give memory and disk back."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class SmtpHouse:
     """
-    What all sessions of one listener share.
+    What all sessions of one listener share; settings and names change while they are open.
 
     Args:
         kind: Mail from other servers, or from our users.

@@ -102,6 +102,30 @@ class Certificates:
         self._files, self._marks, self._trouble = files, marks, ""
         self._warned = None
 
+    def prepare(
+        self, files: Sequence[CertificateSettings], oldest: TlsVersion
+    ) -> Callable[[], None]:
+        """
+        Read other certificates; they count when the answer is called.
+
+        Raises:
+            ConfigError: One of them cannot be used; nothing has changed.
+        """
+        other = Certificates(oldest, self._now)
+        other.load(files)
+
+        def use() -> None:
+            self._oldest, self._shelf = oldest, other._shelf
+            self._files, self._marks, self._trouble = files, other._marks, ""
+            self._warned = None
+
+        return use
+
+    @property
+    def files(self) -> Sequence[CertificateSettings]:
+        """What was read last."""
+        return self._files
+
     def look(self) -> None:
         """Read all files anew when one has changed; what cannot be used changes nothing."""
         marks = [_mark(path) for one in self._files for path in (one.certificate, one.key)]

@@ -2,7 +2,7 @@
 
 import atexit
 import shutil
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mailsvc.admin.administration import open_administration
-from mailsvc.config.settings import DatabaseSettings
+from mailsvc.config.settings import DatabaseSettings, Settings
 from mailsvc.errors import CommandError
 from mailsvc.interfaces import ILogBook, ISwitchboard
 from mailsvc.model.account import Role
@@ -25,6 +25,8 @@ from mailsvc.model.ids import IdSource
 from mailsvc.model.listener import ListenerState
 from mailsvc.model.log import LogFilter, LogPart
 from mailsvc.model.session import Ending, SessionState
+from mailsvc.model.switch import Switch
+from mailsvc.service.live import LiveSettings
 from mailsvc.store.accounts import (
     NewAccount,
     populate,
@@ -102,15 +104,16 @@ class PaperSwitchboard:
         assert why is Ending.KILLED
         self.open_sessions = [one for one in self.open_sessions if one.number not in numbers]
 
-    async def start(self, service: str) -> None:
-        """Open them."""
-        if self.broken is not None:
+    async def switch(self, switches: Mapping[str, Switch]) -> None:
+        """Open and close some."""
+        if self.broken is not None and any(one.running for one in switches.values()):
             raise CommandError(self.broken)
-        self._switch(service, running=True)
-
-    async def stop(self, service: str) -> None:
-        """Close them."""
-        self._switch(service, running=False)
+        self._listeners = [
+            replace(one, running=switches[one.name].running, until=switches[one.name].until)
+            if one.name in switches
+            else one
+            for one in self._listeners
+        ]
 
     def listeners(self) -> Sequence[ListenerState]:
         """Tell their state."""
@@ -119,12 +122,6 @@ class PaperSwitchboard:
     def running(self, service: str) -> bool:
         """Tell whether all listeners of a service are open."""
         return all(one.running for one in self._listeners if one.service == service)
-
-    def _switch(self, service: str, *, running: bool) -> None:
-        self._listeners = [
-            replace(one, running=running) if one.service == service else one
-            for one in self._listeners
-        ]
 
 
 @implementer(ILogBook)
@@ -167,12 +164,14 @@ class Office:
             listener("submission", "submission", "smtp", 2587),
             listener("pop3", "pop3", "pop3", 2110),
         )
+        self.live = LiveSettings(self.database, self.clock, Settings(), self.switchboard)
         self.administration = open_administration(
             database=self.database,
             directory=self.directory,
             passwords=PlainPasswords(),
             switchboard=self.switchboard,
             logbook=self.logs,
+            live=self.live,
             clock=self.clock,
             hostname="mail.test.com",
             version="1.2.3",

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from mailsvc.interfaces import ISwitchboard
 from mailsvc.model.account import Account, Role
 from mailsvc.model.address import parse_address
 from mailsvc.model.page import LARGEST_PAGE
+from mailsvc.model.switch import Switch, switch_of
 from mailsvc.store.schema import transact
 from mailsvc.store.settings import read_settings
 from mailsvc.store.tables import trail
@@ -322,18 +324,40 @@ class TestServices:
 
     def test_what_is_no_service_is_refused(self, office: Office) -> None:
         """The text names those that are."""
-        with pytest.raises(CommandError, match="pop3 or smtp"):
+        with pytest.raises(NotFound, match="smtp, pop3, and the listeners mx, submission, pop3"):
             finish(office.administration.services.switch("imap", running=True, by="uid 7"))
 
-    def test_a_service_without_listeners_is_told(self, office: Office) -> None:
-        """There is nothing to start."""
-        finish(office.switchboard.stop("pop3"))
-        office.switchboard._listeners = [  # noqa: SLF001 - takes one away, as config.yaml would
-            one for one in office.switchboard.listeners() if one.service != "pop3"
-        ]
+    def test_one_listener_is_stopped(self, office: Office) -> None:
+        """The others of its service go on; one that is called like a service has a path."""
+        switch = office.administration.services.switch
+        finish(switch("mx", running=False, by="uid 7"))
+        finish(switch("listeners.pop3", running=False, by="uid 7"))
 
-        with pytest.raises(NotFound, match=r"config\.yaml has no listener for pop3"):
-            finish(office.administration.services.switch("pop3", running=True, by="uid 7"))
+        states = {one.name: one.running for one in office.switchboard.listeners()}
+        assert states == {"mx": False, "submission": True, "pop3": False}
+
+    def test_a_service_takes_its_listeners_along(self, office: Office) -> None:
+        """Whatever each was told before."""
+        switch = office.administration.services.switch
+        finish(switch("mx", running=False, by="uid 7"))
+        finish(switch("smtp", running=True, by="uid 7"))
+
+        assert office.switchboard.running("smtp")
+        assert transact(office.engines, read_settings) == {"service.smtp.running": True}
+
+    def test_a_switch_turns_by_itself(self, office: Office) -> None:
+        """On every node, and after a restart: the moment is written down."""
+        before = datetime.now(UTC)
+        span = timedelta(hours=2)
+        finish(office.administration.services.switch("smtp", running=False, by="u", span=span))
+        rows = transact(office.engines, read_settings)
+
+        early = switch_of(rows, "mx", "smtp", before + timedelta(hours=1))
+        assert early == Switch(running=False, until=early.until)
+        assert early.until is not None
+        assert early.until - before >= span
+        assert switch_of(rows, "mx", "smtp", before + timedelta(hours=3)) == Switch()
+        assert switch_of(rows, "pop3", "pop3", before) == Switch()
 
     def test_the_switchboard_on_paper_is_one(self) -> None:
         """What the tests use keeps to the interface."""

@@ -334,15 +334,17 @@ class TestServices:
 
         assert stopped.stdout == "smtp is stopped, until: mailctl service start smtp\n"
         assert state.count("stopped") == 2
-        assert json.loads(started.stdout) == {"service": "smtp", "running": True}
+        told = json.loads(started.stdout)
+        assert (told["service"], told["running"]) == ("smtp", True)
+        assert [one["name"] for one in told["listeners"]] == ["mx", "submission"]
         assert office.switchboard.running("smtp")
 
-    def test_what_is_no_service_is_wrong_usage(self, office: Office) -> None:
+    def test_what_is_no_service_is_told(self, office: Office) -> None:
         """The choice is shown."""
         done = _mailctl(office, "service", "stop", "imap")
 
-        assert done.exit_code == 2
-        assert "'smtp', 'pop3'" in done.stderr
+        assert done.exit_code == 1
+        assert "there are smtp, pop3, and the listeners mx, submission, pop3" in done.stderr
 
 
 class TestErrors:

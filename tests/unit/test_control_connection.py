@@ -225,7 +225,7 @@ class TestWhatAmpWouldDo:
 
     def test_an_answer_that_is_too_large_is_told(self, office: Office, line: Line) -> None:
         """AMP would find out when it is too late."""
-        office.administration.health._hostname = "x" * 70_000  # noqa: SLF001 - there is no honest way
+        office.administration.health.hostname = "x" * 70_000
 
         with capturedLogs(), pytest.raises(Fault):
             line.finish(line.client.services.status())

@@ -15,10 +15,11 @@ from twisted.internet.defer import Deferred
 
 from mailsvc.admin.administration import open_administration
 from mailsvc.auth.passwords import Passwords
-from mailsvc.config.settings import DatabaseSettings, LoginSettings
+from mailsvc.config.settings import DatabaseSettings, LoginSettings, Settings
 from mailsvc.control.client import ControlError, connect
 from mailsvc.control.server import MOST_CONNECTIONS, ControlService
 from mailsvc.errors import NotReachable, StartError
+from mailsvc.service.live import LiveSettings
 from mailsvc.store.database import Database
 from mailsvc.store.directory import Directory
 from mailsvc.store.engine import open_engines
@@ -68,6 +69,7 @@ class TestWhole:
                 passwords=passwords,
                 switchboard=switchboard,
                 logbook=PaperLogs(),
+                live=LiveSettings(database, reactor, Settings(), switchboard),
                 clock=reactor,
                 hostname="mail.test.com",
                 version="1.2.3",

@@ -8,6 +8,7 @@ from twisted.internet.task import Clock
 from mailsvc.background import Background
 from mailsvc.config.settings import Kind, ListenerSettings
 from mailsvc.service.listeners import Listeners
+from mailsvc.wire.entrance import OPEN
 
 
 class StubbornFactory:
@@ -30,8 +31,9 @@ def test_all_listeners_share_one_patience() -> None:
     clock = Clock()
     names = ("mx", "submission", "pop3")
     settings = {name: ListenerSettings(kind=Kind.SMTP, port=0) for name in names}
-    factories = {name: cast("Any", StubbornFactory()) for name in names}
-    listeners = Listeners(clock, settings, factories, 30.0)
+    listeners = Listeners(
+        clock, settings, lambda _: cast("Any", StubbornFactory()), lambda _: OPEN, 30.0
+    )
     closed = Deferred.fromCoroutine(listeners.close_all())
 
     clock.advance(29)

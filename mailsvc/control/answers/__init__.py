@@ -9,6 +9,7 @@ from mailsvc.control.answers import (
     logs,
     services,
     sessions,
+    settings,
     trail,
     users,
 )
@@ -23,6 +24,7 @@ ANSWERS: Answers = {
     **logs.ANSWERS,
     **services.ANSWERS,
     **sessions.ANSWERS,
+    **settings.ANSWERS,
     **trail.ANSWERS,
     **users.ANSWERS,
 }

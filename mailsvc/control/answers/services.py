@@ -10,14 +10,21 @@ async def status(asked: Asked) -> ServiceStatus:
     return await asked.administration.health.status()
 
 
-async def start(asked: Asked) -> None:
-    """Open the listeners of a service."""
-    await asked.administration.services.switch(asked["service"], running=True, by=asked.by)
+async def start(asked: Asked) -> dict[str, object]:
+    """Open listeners."""
+    return await _switch(asked, running=True)
 
 
-async def stop(asked: Asked) -> None:
-    """Close the listeners of a service."""
-    await asked.administration.services.switch(asked["service"], running=False, by=asked.by)
+async def stop(asked: Asked) -> dict[str, object]:
+    """Close listeners."""
+    return await _switch(asked, running=False)
+
+
+async def _switch(asked: Asked, *, running: bool) -> dict[str, object]:
+    listeners = await asked.administration.services.switch(
+        asked["service"], running=running, by=asked.by, span=asked["span"]
+    )
+    return {"listeners": listeners}
 
 
 ANSWERS: Answers = {Status: status, ServiceStart: start, ServiceStop: stop}

@@ -26,6 +26,7 @@ from mailsvc.control.client.filters import FiltersClient
 from mailsvc.control.client.logs import LogsClient
 from mailsvc.control.client.services import ServicesClient
 from mailsvc.control.client.sessions import SessionsClient
+from mailsvc.control.client.settings import SettingsClient
 from mailsvc.control.client.trail import TrailClient
 from mailsvc.control.client.users import UsersClient
 
@@ -53,6 +54,7 @@ class ControlClient:
         self.logs = LogsClient(line)
         self.services = ServicesClient(line)
         self.sessions = SessionsClient(line)
+        self.settings = SettingsClient(line)
         self.trail = TrailClient(line)
         self.users = UsersClient(line)
 

@@ -25,6 +25,7 @@ FEATURES = (
     "log",
     "trail",
     "filter",
+    "settings",
 )
 """What this version can do; a later one may have more."""
 

@@ -3,8 +3,9 @@
 from twisted.protocols.amp import Unicode
 
 from mailsvc.admin.health import ServiceStatus
-from mailsvc.control.boxes import fields_of
+from mailsvc.control.boxes import Rows, Span, fields_of
 from mailsvc.control.commands.base import ControlCommand
+from mailsvc.model.listener import ListenerState
 
 
 class Status(ControlCommand):
@@ -14,12 +15,14 @@ class Status(ControlCommand):
 
 
 class ServiceStart(ControlCommand):
-    """``smtp`` or ``pop3``."""
+    """``smtp``, ``pop3`` or a listener, and for how long; its listeners out."""
 
-    arguments = [(b"service", Unicode())]
+    arguments = [(b"service", Unicode()), (b"span", Span(optional=True))]
+    response = [(b"listeners", Rows(ListenerState, optional=True))]
 
 
 class ServiceStop(ControlCommand):
-    """``smtp`` or ``pop3``."""
+    """As ``ServiceStart``."""
 
-    arguments = [(b"service", Unicode())]
+    arguments = ServiceStart.arguments
+    response = ServiceStart.response
