@@ -11,14 +11,17 @@ from mailsvc.admin.domains import Domains
 from mailsvc.admin.export import Export
 from mailsvc.admin.filters import Filters
 from mailsvc.admin.health import Health
+from mailsvc.admin.invitations import Invitations
 from mailsvc.admin.logs import Logs
 from mailsvc.admin.office import Office
+from mailsvc.admin.registration import Registration
 from mailsvc.admin.services import Services
 from mailsvc.admin.sessions import Sessions
 from mailsvc.admin.settings import SettingsDesk
 from mailsvc.admin.trail import Trail
 from mailsvc.admin.users import Users
 from mailsvc.auth.passwords import Passwords
+from mailsvc.auth.prover import Prover
 from mailsvc.interfaces import ILiveSettings, ILogBook, ISwitchboard
 from mailsvc.store.database import Database
 from mailsvc.store.directory import Directory
@@ -40,7 +43,9 @@ class Administration:
         export: Mail as it is stored.
         filters: Who is kept out.
         health: How the daemon is.
+        invitations: Codes with which people make their own accounts.
         logs: What was written down.
+        registration: What people may do who are no administrators.
         services: What is started and stopped.
         settings: What the daemon goes by.
         sessions: Who is connected.
@@ -54,7 +59,9 @@ class Administration:
     export: Export
     filters: Filters
     health: Health
+    invitations: Invitations
     logs: Logs
+    registration: Registration
     services: Services
     sessions: Sessions
     settings: SettingsDesk
@@ -72,6 +79,7 @@ def open_administration(
     database: Database,
     directory: Directory,
     passwords: Passwords,
+    prover: Prover,
     switchboard: ISwitchboard,
     logbook: ILogBook,
     live: ILiveSettings,
@@ -88,6 +96,7 @@ def open_administration(
         database: Where everything is.
         directory: Told of every change.
         passwords: Makes verifiers.
+        prover: Checks the password of a user.
         switchboard: Opens and closes the listeners.
         logbook: Has the log files.
         live: Has the settings in force.
@@ -107,10 +116,12 @@ def open_administration(
         export=Export(office),
         filters=Filters(office),
         health=Health(database, switchboard, clock, hostname=hostname, version=version),
+        invitations=Invitations(office),
         logs=Logs(office, logbook),
+        registration=Registration(office, passwords, prover, live, clock),
         services=Services(office, switchboard, live.lock),
         sessions=Sessions(office, switchboard),
         settings=SettingsDesk(office, live),
         trail=Trail(office),
-        users=Users(office, passwords),
+        users=Users(office, passwords, live),
     )

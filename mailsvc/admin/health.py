@@ -32,6 +32,7 @@ class ServiceStatus:
         revision: Of its schema.
         waiting: Writes that wait for their commit.
         listeners: In the order of config.yaml.
+        pending: Accounts that wait for an administrator.
     """
 
     version: str
@@ -45,6 +46,7 @@ class ServiceStatus:
     accounts: int | None
     waiting: int
     listeners: tuple[ListenerState, ...]
+    pending: int | None = None
 
 
 class Health:
@@ -91,6 +93,7 @@ class Health:
             accounts=seen.accounts,
             waiting=self._database.waiting,
             listeners=tuple(self._switchboard.listeners()),
+            pending=seen.pending,
         )
 
     async def _look(self) -> tuple[Overview, str | None]:

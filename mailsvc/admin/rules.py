@@ -53,14 +53,14 @@ def parsed_domain(text: str) -> str:
     return name
 
 
-def checked_password(password: bytes) -> bytes:
+def checked_password(password: bytes, shortest: int = SHORTEST_PASSWORD) -> bytes:
     """Refuse a password that no client could send, or that anyone could guess."""
     if any(octet in password for octet in b"\r\n\0"):
         raise CommandError("a password is one line without NUL")
     if len(password) > LONGEST_PASSWORD:
         raise CommandError(f"the password is too long: {LONGEST_PASSWORD} octets at most")
-    if len(password.decode("utf-8", "replace")) < SHORTEST_PASSWORD:
-        raise CommandError(f"the password is too short: {SHORTEST_PASSWORD} characters at least")
+    if len(password.decode("utf-8", "replace")) < shortest:
+        raise CommandError(f"the password is too short: {shortest} characters at least")
     return password
 
 

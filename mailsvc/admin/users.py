@@ -15,6 +15,7 @@ from mailsvc.admin.rules import (
 )
 from mailsvc.auth.passwords import Passwords, make_password
 from mailsvc.errors import CommandError
+from mailsvc.interfaces import ILiveSettings
 from mailsvc.model.account import EVERYBODY, AccountFilter, AccountSummary, Role, Switch
 from mailsvc.model.address import Address
 from mailsvc.model.page import Page, page_of
@@ -33,6 +34,7 @@ from mailsvc.store.accounts import (
     set_keep,
     set_password,
 )
+from mailsvc.store.invitations import approve, reject
 from mailsvc.store.trail import Record
 
 
@@ -133,11 +135,13 @@ class Users:
     Args:
         office: Where changes are made.
         passwords: Makes verifiers.
+        live: Has the settings in force.
     """
 
-    def __init__(self, office: Office, passwords: Passwords) -> None:
+    def __init__(self, office: Office, passwords: Passwords, live: ILiveSettings) -> None:
         self._office = office
         self._passwords = passwords
+        self._live = live
 
     async def list(
         self, after: str, most: int, only: AccountFilter = EVERYBODY
@@ -172,7 +176,7 @@ class Users:
             NotFound: Its domain is not ours.
         """
         address = await self._office.address(user.address)
-        password, made = _given_or_made(user.password)
+        password, made = self._given_or_made(user.password)
         stored = await self._passwords.make(password)
         new = NewAccount(
             address=address,
@@ -197,7 +201,7 @@ class Users:
             NotFound: There is no such account.
         """
         whose = await self._office.address(address)
-        given, made = _given_or_made(password)
+        given, made = self._given_or_made(password)
         stored = await self._passwords.make(given)
         record = Record(by, "user passwd", {"address": str(whose)})
         await self._office.change_account(record, set_password, self._office.ids, whose, stored)
@@ -278,6 +282,26 @@ class Users:
         await self._office.change_account(record, rename_account, whose, named)
         return named
 
+    async def approve(self, address: str, *, by: str) -> Address:
+        """
+        Let somebody in who has registered.
+
+        Raises:
+            NotFound: There is no such account.
+            CommandError: It does not wait.
+        """
+        whose = await self._office.address(address)
+        record = Record(by, "user approve", {"address": str(whose)})
+        await self._office.change_account(record, approve, whose)
+        return whose
+
+    async def reject(self, address: str, *, by: str) -> Address:
+        """Remove the account of somebody who has registered; errors as for ``approve``."""
+        whose = await self._office.address(address)
+        record = Record(by, "user reject", {"address": str(whose)})
+        await self._office.change_account(record, reject, whose)
+        return whose
+
     async def delete(self, address: str, holds: int | None = None, *, by: str) -> Address:
         """
         Remove an account with all its mail.
@@ -294,6 +318,13 @@ class Users:
         await self._office.change_account(record, delete_account, whose, holds)
         return whose
 
+    def _given_or_made(self, password: bytes | None) -> tuple[bytes, str | None]:
+        """Give the password to use, and what to show of it."""
+        if password is not None:
+            return checked_password(password, self._live.current.login.shortest_password), None
+        made = make_password()
+        return made.encode(), made
+
 
 def _columns(change: UserChange) -> dict[str, str | int | None]:
     """Give the columns that get another value."""
@@ -308,11 +339,3 @@ def _columns(change: UserChange) -> dict[str, str | int | None]:
             own = None if most == DOMAINS_QUOTA else most
             values[name] = checked_own_quota(own, name.partition("_")[2])
     return values
-
-
-def _given_or_made(password: bytes | None) -> tuple[bytes, str | None]:
-    """Give the password to use, and what to show of it."""
-    if password is not None:
-        return checked_password(password), None
-    made = make_password()
-    return made.encode(), made

@@ -14,6 +14,7 @@ from mailsvc.cli.logs import log
 from mailsvc.cli.offline import check_config, database
 from mailsvc.cli.output import clean
 from mailsvc.cli.place import Doors, Place, examples
+from mailsvc.cli.registration import invitation, passwd, register
 from mailsvc.cli.services import service, status
 from mailsvc.cli.sessions import session
 from mailsvc.cli.settings import settings
@@ -109,6 +110,9 @@ for _command in (
     session,
     filter_,
     settings,
+    invitation,
+    register,
+    passwd,
     log,
     trail,
     trace,

@@ -46,5 +46,29 @@ def read_password(place: Place, *, password_stdin: bool, generate: bool) -> byte
             "there is no terminal to ask for the password on: "
             "use --password-stdin, or let one be made with --generate"
         )
-    typed: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    return _ask("Password", confirm=True)
+
+
+def read_own_passwords(place: Place, *, password_stdin: bool) -> tuple[bytes, bytes]:
+    """
+    Get the old and the new password of a user.
+
+    Raises:
+        click.UsageError: Nobody can be asked, or the input lacks one of them.
+    """
+    if not password_stdin:
+        if not place.doors.interactive():
+            raise click.UsageError(
+                "there is no terminal to ask for the passwords on: use --password-stdin"
+            )
+        return _ask("Old password"), _ask("New password", confirm=True)
+    read = sys.stdin.buffer.read(2 * _MOST_OCTETS).replace(b"\r\n", b"\n")
+    given = read.removesuffix(b"\n").split(b"\n")
+    if len(given) != 2:  # noqa: PLR2004 - old and new
+        raise click.UsageError("standard input has two lines: the old and the new password")
+    return given[0], given[1]
+
+
+def _ask(text: str, *, confirm: bool = False) -> bytes:
+    typed: str = click.prompt(text, hide_input=True, confirmation_prompt=confirm, err=True)
     return typed.encode("utf-8", "surrogateescape")

@@ -66,6 +66,26 @@ def list_(place: Place, /, **options: Any) -> None:
     show_table(columns, [_row(account)[: len(columns)] for account in accounts])
 
 
+@click.command(epilog=examples("mailctl user pending"))
+@as_json
+@pass_place
+def pending(place: Place, *, as_json: bool) -> None:
+    """List those who have registered and wait for approval, with when they came."""
+    from mailsvc.model.account import AccountFilter
+
+    only = AccountFilter(pending=True)
+    accounts = place.talk(
+        lambda client: all_rows(lambda after: client.users.list(after, only=only))
+    )
+    if as_json:
+        show_json([account_json(account) for account in accounts])
+    elif not accounts:
+        click.echo("Nobody waits.")
+    else:
+        rows = [[str(one.address.shown), one.display_name, moment(one.created)] for one in accounts]
+        show_table((Column("Address"), Column("Name"), Column("Registered")), rows)
+
+
 @click.command(epilog=examples("mailctl user show alice"))
 @click.argument("address")
 @as_json

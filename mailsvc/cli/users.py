@@ -9,10 +9,11 @@ from mailsvc.cli.output import clean, count, show_json
 from mailsvc.cli.parameters import SizeOrNone, messages_or_none
 from mailsvc.cli.passwords import password_options, read_password
 from mailsvc.cli.place import Place, as_json, examples, pass_place
+from mailsvc.cli.registration import approve, reject
 from mailsvc.cli.user_changes import delete, disable, enable, export, grant, rename, revoke, set_
 from mailsvc.cli.user_changes import switch as switch_
 from mailsvc.cli.user_import import import_
-from mailsvc.cli.user_list import list_, show
+from mailsvc.cli.user_list import list_, pending, show
 
 if TYPE_CHECKING:  # see place.py
     from mailsvc.admin.users import NewLogin
@@ -142,5 +143,8 @@ for _command in (
     delete,
     export,
     import_,
+    pending,
+    approve,
+    reject,
 ):
     user.add_command(_command)

@@ -161,6 +161,7 @@ def _check_sense(settings: Settings) -> None:
     for key, name in (
         ("hostname", settings.hostname or "localhost"),
         ("first_run.domain", settings.first_run.domain),
+        *(("registration.domains", name) for name in settings.registration.domains),
     ):
         try:
             parse_domain(name, utf8=True)

@@ -82,6 +82,22 @@ class LineEnds(StrEnum):
     REPAIR = "repair"
 
 
+class ControlAccess(StrEnum):
+    """Who gets to the control socket."""
+
+    OWNER = "owner"
+    EVERYBODY = "everybody"
+
+
+class RegistrationMode(StrEnum):
+    """Who may make an account for himself."""
+
+    CLOSED = "closed"
+    INVITATION = "invitation"
+    APPROVAL = "approval"
+    OPEN = "open"
+
+
 class LogLevel(StrEnum):
     """The least important events that are written to the files."""
 
@@ -192,9 +208,39 @@ class LoginSettings(_Section):
     most_failures: Count = 3
     hashers: Annotated[int, Field(ge=1, le=64, strict=True)] = 2
     remember: SecondsOrNone = 300.0
+    shortest_password: Annotated[int, Field(ge=8, le=128, strict=True)] = 8
+    password_strength: Annotated[int, Field(ge=0, le=4, strict=True)] = 2
     scram_iterations: Annotated[int, Field(ge=4096, le=10_000_000, strict=True)] = 100_000
     failures_per_client: RateOrNone = Rate(30, 3600.0)
     failures_per_account: RateOrNone = Rate(100, 3600.0)
+
+
+_RESERVED = (
+    "abuse",
+    "admin",
+    "administrator",
+    "hostmaster",
+    "mailer-daemon",
+    "no-reply",
+    "noreply",
+    "postmaster",
+    "root",
+    "security",
+    "support",
+    "webmaster",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegistrationSettings(_Section):
+    """The ``registration`` section."""
+
+    mode: RegistrationMode = RegistrationMode.CLOSED
+    domains: tuple[str, ...] = ()
+    reserved: tuple[str, ...] = _RESERVED
+    per_client: RateOrNone = Rate(10, 3600.0)
+    in_all: RateOrNone = Rate(200, 3600.0)
+    most_waiting: Count = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,6 +280,7 @@ class ControlSettings(_Section):
     """The ``control`` section."""
 
     socket: Path | None = None
+    access: ControlAccess = ControlAccess.OWNER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -289,6 +336,7 @@ class Settings(_Section):
     smtp: SmtpSettings = field(default_factory=SmtpSettings)
     pop3: Pop3Settings = field(default_factory=Pop3Settings)
     login: LoginSettings = field(default_factory=LoginSettings)
+    registration: RegistrationSettings = field(default_factory=RegistrationSettings)
     spool: SpoolSettings = field(default_factory=SpoolSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)

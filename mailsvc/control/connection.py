@@ -39,7 +39,9 @@ from mailsvc.control.commands.base import (
     Unavailable,
     WrongVersion,
 )
+from mailsvc.control.commands.registration import PUBLIC
 from mailsvc.errors import MailError
+from mailsvc.model.envelope import Client
 
 COMMAND_LIMIT = 60.0
 """Seconds until a command is answered: a service stops in ``limits.stop_timeout``."""
@@ -188,7 +190,8 @@ class ControlConnection(AMP):
             self.resumeProducing()
 
     async def _perform(self, command: type[Command], box: AmpBox) -> AmpBox:
-        self._check_peer()
+        if command is not Hello:
+            self._check_peer(command)
         arguments = _read(command, box, self)
         if command is Hello:
             answer = self._greet(**arguments)
@@ -196,15 +199,16 @@ class ControlConnection(AMP):
             raise Misunderstood("the first command of a connection is Hello")
         else:
             by = "control" if self._uid is None else f"uid {self._uid}"
-            asked = Asked(self._house.administration, by, arguments)
+            asked = Asked(self._house.administration, by, Client(by, 0), arguments)
             answer = answer_box(command, await ANSWERS[command](asked))
         made: AmpBox = command.makeResponse(answer, self)
         # Refuses what is too large here, where it can be told.
         made.serialize()
         return made
 
-    def _check_peer(self) -> None:
-        if self._uid not in {None, 0, os.geteuid()}:
+    def _check_peer(self, command: type[Command]) -> None:
+        """Let everybody register and change his own password, and administrators do the rest."""
+        if self._uid not in {None, 0, os.geteuid()} and command not in PUBLIC:
             raise Forbidden("only root and the user of the daemon may command it")
 
     def _greet(self, version: int, features: list[str] | None) -> dict[str, Any]:

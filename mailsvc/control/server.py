@@ -59,12 +59,17 @@ class ControlService(Service):
         administration: Does what is asked for.
         path: Where the socket is.
         reactor: Listens, and tells the time.
+        mode: Of the socket: who gets to it. Whoever is neither root nor the daemon's user
+            may say little there.
     """
 
     _log = Logger()
 
-    def __init__(self, administration: Administration, path: Path, reactor: Any) -> None:
+    def __init__(
+        self, administration: Administration, path: Path, reactor: Any, mode: int = 0o600
+    ) -> None:
         self._path = path
+        self._mode = mode
         self._unix: IReactorUNIX = reactor
         self._clock: IReactorTime = reactor
         self._house = House(administration=administration, clock=reactor)
@@ -83,7 +88,7 @@ class ControlService(Service):
         before = os.umask(0o177)
         try:
             self._port = self._unix.listenUNIX(
-                os.fspath(self._path), ControlFactory(self._house), mode=0o600
+                os.fspath(self._path), ControlFactory(self._house), mode=self._mode
             )
         except CannotListenError as error:
             raise StartError(_cannot(self._path, str(error.socketError))) from None

@@ -165,12 +165,14 @@ class AccountFilter:
         text: Found in the address or the display name; empty: any.
         role: Of this role; None: of any.
         enabled: So; None: either way.
+        pending: So; None: either way.
     """
 
     domain: str = ""
     text: str = ""
     role: Role | None = None
     enabled: bool | None = None
+    pending: bool | None = None
 
 
 EVERYBODY = AccountFilter()

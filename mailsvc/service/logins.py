@@ -11,6 +11,7 @@ from mailsvc.auth.checkers import AccountChecker, ProofChecker
 from mailsvc.auth.enrolment import Enrolment
 from mailsvc.auth.guard import LoginGuard
 from mailsvc.auth.passwords import Passwords
+from mailsvc.auth.prover import Prover
 from mailsvc.auth.realm import Door, MailRealm
 from mailsvc.auth.sasl import Authenticator, KeyBook
 from mailsvc.config.settings import Settings
@@ -58,6 +59,8 @@ class Logins:
         self._guard = LoginGuard(reactor.seconds, login, settings.limits.exempt)
         self._enrolment = Enrolment(self.passwords, self._keep_scram, login.scram_iterations)
         checker = AccountChecker(directory, self.passwords, self._guard, self._enrolment.learn)
+        self.prover = Prover(checker, directory)
+        """Checks passwords outside of mail sessions."""
         realm = MailRealm(directory, doors, upkeep.logged_in, rules.lets_in)
         self.portal = Portal(realm, (checker, ProofChecker()))
         self._book = KeyBook(directory, self._guard, login.scram_iterations, lambda: self.secret)

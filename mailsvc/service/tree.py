@@ -17,7 +17,7 @@ from mailsvc import __version__
 from mailsvc.admin.administration import Administration, open_administration
 from mailsvc.auth.realm import Door
 from mailsvc.background import Background
-from mailsvc.config.settings import Kind, ListenerSettings, Settings, Tls
+from mailsvc.config.settings import ControlAccess, Kind, ListenerSettings, Settings, Tls
 from mailsvc.control.server import ControlService
 from mailsvc.delivery.binary import BinaryConversion
 from mailsvc.delivery.intake import Intake
@@ -226,6 +226,7 @@ class MailService(MultiService):
             database=self._database,
             directory=self._directory,
             passwords=self._logins.passwords,
+            prover=self._logins.prover,
             switchboard=self._listeners,
             logbook=self._logs,
             live=self._live,
@@ -244,8 +245,10 @@ class MailService(MultiService):
         self._look_after_mail()
         self._watch_certificates()
         administration = self._make_administration()
+        control = self._settings.control
+        mode = 0o666 if control.access is ControlAccess.EVERYBODY else 0o600
         ControlService(
-            administration, self._settings.control_socket, self._reactor
+            administration, self._settings.control_socket, self._reactor, mode
         ).setServiceParent(self)
         self._go_with_settings(administration)
 

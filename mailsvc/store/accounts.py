@@ -387,6 +387,8 @@ def _conditions(only: AccountFilter) -> list[ColumnElement[bool]]:
         key = account.c.address_key.contains(only.text.casefold(), autoescape=True)
         name = func.lower(account.c.display_name).contains(only.text.lower(), autoescape=True)
         found.append(key | name)
+    if only.pending is not None:
+        found.append(account.c.pending.is_(only.pending))
     if only.enabled is not None:
         now, until = datetime.now(UTC), account.c.enabled_until
         turned = until.is_not(None) & (until <= now)

@@ -6,6 +6,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, func, select
 
 from mailsvc.store.accounts import count_accounts
+from mailsvc.store.invitations import count_pending
 from mailsvc.store.tables import domain
 
 _NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "mysql": "MySQL", "mariadb": "MariaDB"}
@@ -25,6 +26,7 @@ class Overview:
     revision: str | None
     domains: int | None
     accounts: int | None
+    pending: int | None = None
 
 
 NOTHING_SEEN = Overview(None, None, None, None)
@@ -38,6 +40,7 @@ def overview(conn: Connection) -> Overview:
         revision=MigrationContext.configure(conn).get_current_revision(),
         domains=conn.scalar(select(func.count()).select_from(domain)) or 0,
         accounts=count_accounts(conn),
+        pending=count_pending(conn),
     )
 
 

@@ -16,7 +16,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mailsvc.admin.administration import open_administration
-from mailsvc.config.settings import DatabaseSettings, Settings
+from mailsvc.auth.checkers import AccountChecker
+from mailsvc.auth.guard import LoginGuard
+from mailsvc.auth.prover import Prover
+from mailsvc.config.settings import DatabaseSettings, LoginSettings, Settings
+from mailsvc.config.units import Rate
 from mailsvc.errors import CommandError
 from mailsvc.interfaces import ILogBook, ISwitchboard
 from mailsvc.model.account import Role
@@ -165,10 +169,14 @@ class Office:
             listener("pop3", "pop3", "pop3", 2110),
         )
         self.live = LiveSettings(self.database, self.clock, Settings(), self.switchboard)
+        passwords: Any = PlainPasswords()
+        guard = LoginGuard(self.clock.seconds, LoginSettings(failures_per_account=Rate(5, 60.0)))
+        checker = AccountChecker(self.directory, passwords, guard)
         self.administration = open_administration(
             database=self.database,
             directory=self.directory,
-            passwords=PlainPasswords(),
+            passwords=passwords,
+            prover=Prover(checker, self.directory),
             switchboard=self.switchboard,
             logbook=self.logs,
             live=self.live,

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import capturedLogs
-from twisted.protocols.amp import AMP, AmpBox, RemoteAmpError
+from twisted.protocols.amp import AMP, AmpBox, Command, RemoteAmpError
 from twisted.python.failure import Failure
 
 from mailsvc.admin.users import NewUser
+from mailsvc.control.answers import ANSWERS
 from mailsvc.control.client import ANSWER_LIMIT, ControlError
 from mailsvc.control.commands.base import (
     FATAL_ERRORS,
@@ -22,6 +23,7 @@ from mailsvc.control.commands.base import (
     Unavailable,
     WrongVersion,
 )
+from mailsvc.control.commands.registration import PUBLIC
 from mailsvc.control.commands.services import Status
 from mailsvc.control.connection import COMMAND_LIMIT, HELLO_LIMIT, MOST_KEYS, MOST_RUNNING
 from mailsvc.errors import AlreadyThere, CommandError, NotFound, StorageFailed
@@ -130,13 +132,25 @@ class TestWho:
         assert _line(office, uid).greeted().raw.open
 
     def test_another_user_is_refused_and_sent_away(self, office: Office) -> None:
-        """Even if the mode of the socket was changed."""
-        line = _line(office, 12345)
+        """At the first command that is not for everybody."""
+        line = _line(office, 12345).greeted()
+        assert line.finish(line.client.registration.rules()).mode == "closed"
 
         with pytest.raises(Forbidden, match="only root and the user of the daemon"):
-            line.finish(line.client.greet())
+            line.finish(line.client.services.status())
 
         assert not line.raw.open
+
+    @pytest.mark.parametrize("command", list(ANSWERS))
+    def test_everybody_may_say_three_commands(self, office: Office, command: type[Command]) -> None:
+        """And no other one, whatever its arguments are: whoever adds a command sees this."""
+        public = {b"RegistrationRules", b"Register", b"OwnPassword"}
+        assert (command in PUBLIC) == (command.commandName in public)
+        line = _line(office, 12345).greeted()
+
+        line.says(_ask(command.commandName))
+
+        assert line.raw.open == (command in PUBLIC)
 
     def test_commands_behind_a_refusal_are_not_done(self, office: Office) -> None:
         """Nothing slips in behind the hello in the same packet."""

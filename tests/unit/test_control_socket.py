@@ -14,7 +14,10 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from mailsvc.admin.administration import open_administration
+from mailsvc.auth.checkers import AccountChecker
+from mailsvc.auth.guard import LoginGuard
 from mailsvc.auth.passwords import Passwords
+from mailsvc.auth.prover import Prover
 from mailsvc.config.settings import DatabaseSettings, LoginSettings, Settings
 from mailsvc.control.client import ControlError, connect
 from mailsvc.control.server import MOST_CONNECTIONS, ControlService
@@ -63,10 +66,13 @@ class TestWhole:
             engines = open_engines(f"sqlite:///{file}", settings.readers, 1)
             database = Database(engines, settings, reactor, office.ids)
             passwords = Passwords(reactor, reactor, LoginSettings())
+            directory = Directory(database, reactor)
+            guard = LoginGuard(reactor.seconds, LoginSettings())
             administration = open_administration(
                 database=database,
-                directory=Directory(database, reactor),
+                directory=directory,
                 passwords=passwords,
+                prover=Prover(AccountChecker(directory, passwords, guard), directory),
                 switchboard=switchboard,
                 logbook=PaperLogs(),
                 live=LiveSettings(database, reactor, Settings(), switchboard),

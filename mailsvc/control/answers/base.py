@@ -8,6 +8,7 @@ from twisted.protocols.amp import Command
 
 from mailsvc.admin.administration import Administration
 from mailsvc.control.boxes import box_of
+from mailsvc.model.envelope import Client
 from mailsvc.model.page import LARGEST_PAGE, Page
 
 MOST_OCTETS = 60_000
@@ -22,11 +23,13 @@ class Asked:
     Args:
         administration: Does it.
         by: Who asks; text for the trail.
+        client: Where he is, for limits.
         values: The arguments by name.
     """
 
     administration: Administration
     by: str
+    client: Client
     values: Mapping[str, Any]
 
     def __getitem__(self, name: str) -> Any:

@@ -24,6 +24,7 @@ from mailsvc.control.client.domains import DomainsClient
 from mailsvc.control.client.export import ExportClient
 from mailsvc.control.client.filters import FiltersClient
 from mailsvc.control.client.logs import LogsClient
+from mailsvc.control.client.registration import RegistrationClient
 from mailsvc.control.client.services import ServicesClient
 from mailsvc.control.client.sessions import SessionsClient
 from mailsvc.control.client.settings import SettingsClient
@@ -53,6 +54,7 @@ class ControlClient:
         self.filters = FiltersClient(line)
         self.logs = LogsClient(line)
         self.services = ServicesClient(line)
+        self.registration = RegistrationClient(line)
         self.sessions = SessionsClient(line)
         self.settings = SettingsClient(line)
         self.trail = TrailClient(line)

@@ -26,6 +26,7 @@ FEATURES = (
     "trail",
     "filter",
     "settings",
+    "registration",
 )
 """What this version can do; a later one may have more."""
 
