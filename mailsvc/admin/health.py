@@ -1,6 +1,7 @@
 """How the daemon is."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -33,6 +34,8 @@ class ServiceStatus:
         waiting: Writes that wait for their commit.
         listeners: In the order of config.yaml.
         pending: Accounts that wait for an administrator.
+        remote: Where mailctl of other machines is answered; empty: nowhere.
+        fingerprint: SHA-256 of the certificate there, hexadecimal digits with colons.
     """
 
     version: str
@@ -47,6 +50,8 @@ class ServiceStatus:
     waiting: int
     listeners: tuple[ListenerState, ...]
     pending: int | None = None
+    remote: str = ""
+    fingerprint: str = ""
 
 
 class Health:
@@ -76,6 +81,10 @@ class Health:
         self.hostname = hostname
         """Our name; may be replaced."""
         self.version = version
+        self.remote = ""
+        """Where mailctl of other machines is answered; empty: nowhere."""
+        self.fingerprint: Callable[[], str] = str
+        """Gives that of the certificate there."""
         self._started = clock.seconds()
 
     async def status(self) -> ServiceStatus:
@@ -94,6 +103,8 @@ class Health:
             waiting=self._database.waiting,
             listeners=tuple(self._switchboard.listeners()),
             pending=seen.pending,
+            remote=self.remote,
+            fingerprint=self.fingerprint() if self.remote else "",
         )
 
     async def _look(self) -> tuple[Overview, str | None]:

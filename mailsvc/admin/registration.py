@@ -141,6 +141,35 @@ class Registration:
             )
             raise CommandError("user name or password is wrong") from None
 
+    async def log_in_to_administrate(
+        self, username: str, password: bytes, client: Client
+    ) -> Account:
+        """
+        Find out which administrator somebody is.
+
+        Raises:
+            CommandError: He is none, or nobody is looked at for a while.
+        """
+        account = await self.log_in(username, password, client)
+        if account.role is not Role.ADMIN:
+            self._log.info(
+                "{user} from {client} is no administrator",
+                user=account.address,
+                client=client.ip,
+            )
+            raise CommandError(f"{account.address} is no administrator")
+        by = f"{account.address} at {client.ip}"
+        await self._office.note(Record(by, "login to administrate", {"from": client.ip}))
+        return account
+
+    async def may_still(self, then: Account) -> bool:
+        """Tell whether an administrator who has logged in may go on: each command asks."""
+        now = await self._office.directory.by_id(then.id)
+        if now is None or not now.enabled or now.role is not Role.ADMIN:
+            return False
+        good = {(one.id, one.hashed) for one in now.verifiers}
+        return all((one.id, one.hashed) in good for one in then.verifiers)
+
     @property
     def _settings(self) -> RegistrationSettings:
         return self._live.current.registration

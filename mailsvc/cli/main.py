@@ -13,7 +13,7 @@ from mailsvc.cli.filters import filter_
 from mailsvc.cli.logs import log
 from mailsvc.cli.offline import check_config, database
 from mailsvc.cli.output import clean
-from mailsvc.cli.place import Doors, Place, examples
+from mailsvc.cli.place import Doors, Elsewhere, Place, examples
 from mailsvc.cli.registration import invitation, passwd, register
 from mailsvc.cli.services import service, status
 from mailsvc.cli.sessions import session
@@ -83,19 +83,46 @@ class _Program(click.Group):
     type=click.Path(path_type=Path),
     help="The control socket itself; the configuration is not read then.",
 )
+@click.option(
+    "--host",
+    envvar="MAILCTL_HOST",
+    metavar="HOST[:PORT]",
+    help="A daemon on another machine, by TLS; see control.remote in its config.yaml.",
+)
+@click.option(
+    "--login", envvar="MAILCTL_LOGIN", default="", metavar="USER", help="Log in there as USER."
+)
+@click.option(
+    "--password-file",
+    type=click.Path(path_type=Path),
+    help="Has the password of USER; else MAILCTL_PASSWORD has it, or you are asked.",
+)
+@click.option(
+    "--ca", type=click.Path(path_type=Path), help="PEM file of authorities to trust with --host."
+)
+@click.option(
+    "--fingerprint",
+    envvar="MAILCTL_FINGERPRINT",
+    default="",
+    metavar="SHA256",
+    help='Trust this certificate: "mailctl status" shows it on the server.',
+)
 @click.version_option(version("mailsvc"), prog_name="mailctl")
 @click.pass_context
-def program(ctx: click.Context, config: Path, socket: Path | None) -> None:
+def program(ctx: click.Context, /, config: Path, socket: Path | None, **remote: Any) -> None:
     """
     Look after a mailsvc.
 
     "check-config" and "database" work without the daemon. All other commands talk to the
-    running daemon through its control socket: run them as the daemon's user or as root.
+    running daemon through its control socket: run them as the daemon's user or as root, or
+    with --host from another machine.
 
     Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 the daemon is not reachable.
     """
     doors = ctx.obj if isinstance(ctx.obj, Doors) else Doors()
-    ctx.obj = Place(config, socket, doors)
+    if remote["login"] and not remote["host"]:
+        raise click.UsageError("--login needs --host: on this machine the socket knows you")
+    ctx.obj = Place(config, socket, doors, Elsewhere(**remote) if remote["host"] else None)
 
 
 for _command in (

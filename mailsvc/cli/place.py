@@ -1,5 +1,6 @@
 """Where the daemon is, and how a command gets to it and to its user."""
 
+import os
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
@@ -10,7 +11,10 @@ import click
 
 if TYPE_CHECKING:  # it takes 0.2 s to load, which help and usage errors need not wait for
     from mailsvc.control.client import ControlClient
+    from mailsvc.control.client.trust import Remote
     from mailsvc.model.page import Page
+
+_PASSWORD = "MAILCTL_PASSWORD"  # noqa: S105 - the name of it
 
 Result = TypeVar("Result")
 Row = TypeVar("Row")
@@ -21,16 +25,16 @@ Conversation = Callable[["ControlClient"], Coroutine[Any, Any, Result]]
 class Talk(Protocol):
     """Connects, holds a conversation and gives its result."""
 
-    def __call__(self, path: Path, conversation: Conversation[Result], /) -> Result:
+    def __call__(self, place: "Path | Remote", conversation: Conversation[Result], /) -> Result:
         """Raise what the conversation raises, or ``NotReachable``."""
         ...
 
 
-def talk_by_socket(path: Path, conversation: Conversation[Result]) -> Result:
+def talk_really(place: "Path | Remote", conversation: Conversation[Result]) -> Result:
     """Talk to the real daemon."""
     from mailsvc.cli.talk import talk
 
-    return talk(path, conversation)
+    return talk(place, conversation)
 
 
 def has_terminal() -> bool:
@@ -48,8 +52,58 @@ class Doors:
         interactive: Whether somebody can be asked.
     """
 
-    talk: Talk = talk_by_socket
+    talk: Talk = talk_really
     interactive: Callable[[], bool] = has_terminal
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """
+    A daemon on another machine, as the command line says it.
+
+    Args:
+        host: Name or address, perhaps with a port.
+        login: The administrator; empty: nobody logs in.
+        password_file: Has his password in its first line; None: the environment has it, or
+            it is asked for.
+        ca: PEM file of authorities.
+        fingerprint: Of the daemon's certificate.
+    """
+
+    host: str
+    login: str
+    password_file: Path | None
+    ca: Path | None
+    fingerprint: str
+
+    def place(self) -> "Remote":
+        """Tell where it is."""
+        from mailsvc.control.client.trust import parse_place
+
+        return parse_place(self.host, self.ca, self.fingerprint)
+
+    def as_user(self, conversation: Conversation[Result]) -> Conversation[Result]:
+        """Log in before a conversation; the password is found before anything is opened."""
+        if not self.login:
+            return conversation
+        password = self._password()
+
+        async def logged_in(client: "ControlClient") -> Result:
+            await client.log_in(self.login, password)
+            return await conversation(client)
+
+        return logged_in
+
+    def _password(self) -> bytes:
+        if self.password_file is not None:
+            try:
+                return self.password_file.read_bytes().split(b"\n", 1)[0].removesuffix(b"\r")
+            except OSError as error:
+                raise click.BadParameter(f"{self.password_file}: {error.strerror}") from None
+        given = os.environ.get(_PASSWORD)
+        if given is None:
+            given = click.prompt(f"Password of {self.login}", hide_input=True, err=True)
+        return str(given).encode("utf-8", "surrogateescape")
 
 
 @dataclass(frozen=True)
@@ -61,11 +115,13 @@ class Place:
         config: The daemon's configuration.
         socket: The control socket; None: the configuration says where it is.
         doors: The ways out.
+        elsewhere: The daemon is on another machine; None: on this one.
     """
 
     config: Path
     socket: Path | None
     doors: Doors
+    elsewhere: "Elsewhere | None" = None
 
     def talk(self, conversation: Conversation[Result]) -> Result:
         """
@@ -76,6 +132,8 @@ class Place:
             NotReachable: There is no daemon.
             OperatorError: What the daemon answers.
         """
+        if self.elsewhere is not None:
+            return self.doors.talk(self.elsewhere.place(), self.elsewhere.as_user(conversation))
         return self.doors.talk(self.socket or self._configured(), conversation)
 
     def _configured(self) -> Path:

@@ -41,6 +41,9 @@ def status(place: Place, *, as_json: bool) -> None:
     uptime = duration(seen.uptime.total_seconds())
     click.echo(f"mailsvc {seen.version} on {seen.hostname}, process {seen.pid}, up {uptime}")
     click.echo(clean(_database_line(seen)))
+    if seen.remote:
+        click.echo(clean(f"mailctl of other machines: {seen.remote}, certificate SHA-256"))
+        click.echo(clean(f"  {seen.fingerprint}"))
     if seen.pending:
         wait = "1 account waits" if seen.pending == 1 else f"{seen.pending} accounts wait"
         click.echo(f"{wait} for approval: mailctl user pending")
@@ -99,6 +102,7 @@ def _status_json(seen: "ServiceStatus") -> dict[str, Any]:
             "waiting_writes": seen.waiting,
             "pending_accounts": seen.pending,
         },
+        "remote": {"place": seen.remote, "fingerprint": seen.fingerprint} if seen.remote else None,
         "listeners": [_listener_json(one) for one in seen.listeners],
     }
 

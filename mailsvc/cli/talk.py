@@ -8,10 +8,10 @@ from twisted.internet.selectreactor import SelectReactor
 from twisted.python.failure import Failure
 
 from mailsvc.cli.place import Conversation, Result
-from mailsvc.control.client import connect
+from mailsvc.control.client import Remote, connect
 
 
-def talk(path: Path, conversation: Conversation[Result]) -> Result:
+def talk(place: Path | Remote, conversation: Conversation[Result]) -> Result:
     """
     Connect to the daemon, hold the conversation, hang up.
 
@@ -26,7 +26,7 @@ def talk(path: Path, conversation: Conversation[Result]) -> Result:
     ending: list[bool] = []
 
     async def hold() -> Result:
-        client = await connect(reactor, path)
+        client = await connect(reactor, place)
         try:
             return await conversation(client)
         finally:

@@ -276,11 +276,20 @@ class RetentionSettings(_Section):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RemoteSettings(_Section):
+    """The entry ``control.remote``."""
+
+    port: Port
+    address: str = "127.0.0.1"
+
+
+@dataclass(frozen=True, kw_only=True)
 class ControlSettings(_Section):
     """The ``control`` section."""
 
     socket: Path | None = None
     access: ControlAccess = ControlAccess.OWNER
+    remote: RemoteSettings | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

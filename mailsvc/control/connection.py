@@ -5,10 +5,10 @@ import socket
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITransport
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITCPTransport, ITransport
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols.amp import (
@@ -34,19 +34,26 @@ from mailsvc.control.commands.base import (
     Fault,
     Forbidden,
     Hello,
+    LogIn,
     Misunderstood,
     TookTooLong,
     Unavailable,
     WrongVersion,
 )
 from mailsvc.control.commands.registration import PUBLIC
-from mailsvc.errors import MailError
+from mailsvc.errors import CommandError, MailError
+from mailsvc.model.account import Account
 from mailsvc.model.envelope import Client
+from mailsvc.policy.crowd import nothing
 
 COMMAND_LIMIT = 60.0
 """Seconds until a command is answered: a service stops in ``limits.stop_timeout``."""
 HELLO_LIMIT = 30.0
 """Seconds until a connection without ``Hello`` is closed."""
+IDLE_LIMIT = 3600.0
+"""Seconds until an administrator from afar who asks for nothing is logged out."""
+CLOSE_LIMIT = 5.0
+"""Seconds until the other end of TLS must have said good-bye."""
 MOST_RUNNING = 16
 """Commands of one connection at the same time; the next ones wait unread."""
 MOST_KEYS = 64
@@ -67,8 +74,10 @@ def peer_uid(transport: Any) -> int | None:
     return int(layout.unpack(found)[1])
 
 
-_KINDS: tuple[type[Command], ...] = (Hello, *ANSWERS)
+_KINDS: tuple[type[Command], ...] = (Hello, LogIn, *ANSWERS)
 _COMMANDS = {command.commandName: command for command in _KINDS}
+_FOR_ALL = frozenset({Hello, LogIn, *PUBLIC})
+"""Commands that nobody need be an administrator for."""
 _ERRORS = {**ERRORS, **FATAL_ERRORS}
 
 
@@ -83,6 +92,7 @@ class House:
         background: Owns the commands under way.
         connections: The open ones.
         peer_uid: Tells who opened one.
+        most_failures: Failed logins of one connection before it is closed.
     """
 
     administration: Administration
@@ -90,6 +100,7 @@ class House:
     background: Background = field(default_factory=Background)
     connections: set["ControlConnection"] = field(default_factory=set)
     peer_uid: PeerUid = peer_uid
+    most_failures: int = 3
 
 
 class ControlConnection(AMP):
@@ -102,14 +113,22 @@ class ControlConnection(AMP):
 
     Args:
         house: What it shares with the others.
+        remote: Where it comes from, by TLS; None: from this machine, by the socket.
+        leave: Called at its end.
     """
 
     _log = Logger()
 
-    def __init__(self, house: House) -> None:
+    def __init__(
+        self, house: House, remote: Client | None = None, leave: Callable[[], None] = nothing
+    ) -> None:
         super().__init__()
         self._house = house
+        self._remote = remote
+        self._leave = leave
         self._uid: int | None = None
+        self._login: Account | None = None
+        self._failures = 0
         self._greeted = False
         self._running = 0
         self._closed = False
@@ -122,13 +141,15 @@ class ControlConnection(AMP):
     def connectionMade(self) -> None:
         """Find out who it is, and wait for ``Hello``."""
         self._house.connections.add(self)
-        self._uid = self._house.peer_uid(self.transport)
+        if self._remote is None:
+            self._uid = self._house.peer_uid(self.transport)
         self._deadline = self._house.clock.callLater(HELLO_LIMIT, self.close)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Forget it; commands under way go on."""
         self._closed = self.paused = True
         self._house.connections.discard(self)
+        self._leave()
         self._end_deadline()
         BinaryBoxProtocol.connectionLost(self, reason)
         self.transport = None
@@ -139,6 +160,13 @@ class ControlConnection(AMP):
         self._end_deadline()
         if self.transport is not None:
             self.transport.loseConnection()
+            if self._remote is not None:
+                # TLS waits for the other end, which may not answer.
+                self._deadline = self._house.clock.callLater(CLOSE_LIMIT, self._abort)
+
+    def _abort(self) -> None:
+        if self.transport is not None:
+            cast("ITCPTransport", self.transport).abortConnection()
 
     def _end_deadline(self) -> None:
         if self._deadline is not None and self._deadline.active():
@@ -190,26 +218,73 @@ class ControlConnection(AMP):
             self.resumeProducing()
 
     async def _perform(self, command: type[Command], box: AmpBox) -> AmpBox:
-        if command is not Hello:
-            self._check_peer(command)
+        if command not in _FOR_ALL:
+            await self._check_peer()
         arguments = _read(command, box, self)
         if command is Hello:
             answer = self._greet(**arguments)
         elif not self._greeted:
             raise Misunderstood("the first command of a connection is Hello")
+        elif command is LogIn:
+            answer = await self._log_in(**arguments)
         else:
-            by = "control" if self._uid is None else f"uid {self._uid}"
-            asked = Asked(self._house.administration, by, Client(by, 0), arguments)
+            asked = Asked(self._house.administration, self._by, self._client, arguments)
             answer = answer_box(command, await ANSWERS[command](asked))
         made: AmpBox = command.makeResponse(answer, self)
         # Refuses what is too large here, where it can be told.
         made.serialize()
         return made
 
-    def _check_peer(self, command: type[Command]) -> None:
-        """Let everybody register and change his own password, and administrators do the rest."""
-        if self._uid not in {None, 0, os.geteuid()} and command not in PUBLIC:
-            raise Forbidden("only root and the user of the daemon may command it")
+    @property
+    def _by(self) -> str:
+        """Name who commands, for the trail."""
+        if self._login is not None:
+            return f"{self._login.address} at {self._client.ip}"
+        if self._remote is not None:
+            return self._remote.ip
+        return "control" if self._uid is None else f"uid {self._uid}"
+
+    @property
+    def _client(self) -> Client:
+        """Tell where whoever it is comes from, for limits."""
+        return Client(self._by, 0) if self._remote is None else self._remote
+
+    async def _check_peer(self) -> None:
+        """Let administrators alone command; others register and change their own passwords."""
+        if self._login is not None:
+            registration = self._house.administration.registration
+            if not await registration.may_still(self._login):
+                raise Forbidden("your account may not administrate any more")
+        elif self._remote is not None:
+            raise Forbidden("log in first, as an administrator: mailctl --login USER")
+        elif self._uid not in {None, 0, os.geteuid()}:
+            raise Forbidden(
+                "only root and the user of the daemon may command it, and administrators who"
+                " log in: mailctl --login USER"
+            )
+        if self._greeted:
+            self._give_time(IDLE_LIMIT)
+
+    async def _log_in(self, username: str, password: bytes) -> dict[str, Any]:
+        """Let an administrator in."""
+        if self._failures >= self._house.most_failures:
+            raise Forbidden("too many failed logins")
+        try:
+            registration = self._house.administration.registration
+            self._login = await registration.log_in_to_administrate(
+                username, password, self._client
+            )
+        except CommandError:
+            self._failures += 1
+            raise
+        self._give_time(IDLE_LIMIT)
+        return {"address": self._login.address}
+
+    def _give_time(self, seconds: float) -> None:
+        """Let a connection from afar go when nothing is asked for so long."""
+        self._end_deadline()
+        if self._remote is not None and not self._closed:
+            self._deadline = self._house.clock.callLater(seconds, self.close)
 
     def _greet(self, version: int, features: list[str] | None) -> dict[str, Any]:
         del features
@@ -220,7 +295,7 @@ class ControlConnection(AMP):
                 f"channel and not {version}: use the mailctl that was installed with it"
             )
         self._greeted = True
-        self._end_deadline()
+        self._give_time(HELLO_LIMIT)
         return {"version": VERSION, "features": list(FEATURES), "mailsvc": mailsvc}
 
     def _told(self, error: Exception) -> RemoteAmpError:

@@ -3,21 +3,36 @@
 import os
 import socket
 import stat
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IAddress, IListeningPort, IReactorTime, IReactorUNIX
-from twisted.internet.protocol import Factory
+from twisted.internet.interfaces import (
+    IAddress,
+    IListeningPort,
+    IOpenSSLServerConnectionCreator,
+    IReactorTCP,
+    IReactorTime,
+    IReactorUNIX,
+    ITCPTransport,
+)
+from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from mailsvc.admin.administration import Administration
 from mailsvc.control.connection import ControlConnection, House
 from mailsvc.errors import StartError
+from mailsvc.policy.crowd import Leave
+from mailsvc.wire.dialogue import client_of
 
 MOST_CONNECTIONS = 64
+MOST_REMOTE = 32
+"""Connections from other machines: those of this one always have room."""
 LONGEST_PATH = 103
 """Octets of a socket's path that every system takes; Linux takes 107."""
 STOP_LIMIT = 10.0
@@ -49,6 +64,65 @@ class ControlFactory(Factory):
         return ControlConnection(self._house)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Remote:
+    """
+    The port for administrators on other machines.
+
+    Args:
+        address: Where it is.
+        port: Its number; 0: any.
+        certificates: For TLS.
+        enter: Counts a connection of a client; None: it has too many, or is kept out.
+    """
+
+    address: str
+    port: int
+    certificates: IOpenSSLServerConnectionCreator
+    enter: Callable[[str], Leave | None]
+
+
+class RemoteFactory(Factory):
+    """
+    Makes the connections from other machines, a limited number of them.
+
+    Args:
+        house: What they share.
+        remote: Who may come.
+    """
+
+    noisy = False
+    _log = Logger()
+
+    def __init__(self, house: House, remote: Remote) -> None:
+        self._house = house
+        self._remote = remote
+        self._open = 0
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol:
+        """Take a connection, or one that is closed at once: below TLS there must be something."""
+        client = client_of(cast("IAddress", addr))
+        leave = self._remote.enter(client.ip) if self._open < MOST_REMOTE else None
+        if leave is None:
+            self._log.info("refused {client} at the control channel", client=client.ip)
+            return Closed()
+        self._open += 1
+
+        def left() -> None:
+            self._open -= 1
+            leave()
+
+        return ControlConnection(self._house, client, left)
+
+
+class Closed(Protocol):
+    """A connection that nobody wants."""
+
+    def connectionMade(self) -> None:
+        """Cut it off: TLS need not even begin."""
+        cast("ITCPTransport", self.transport).abortConnection()
+
+
 class ControlService(Service):
     """
     Listens on the control socket while it runs.
@@ -61,19 +135,28 @@ class ControlService(Service):
         reactor: Listens, and tells the time.
         mode: Of the socket: who gets to it. Whoever is neither root nor the daemon's user
             may say little there.
+        remote: The port for other machines; None: there is none.
     """
 
     _log = Logger()
 
     def __init__(
-        self, administration: Administration, path: Path, reactor: Any, mode: int = 0o600
+        self,
+        administration: Administration,
+        path: Path,
+        reactor: Any,
+        mode: int = 0o600,
+        remote: Remote | None = None,
     ) -> None:
         self._path = path
         self._mode = mode
         self._unix: IReactorUNIX = reactor
         self._clock: IReactorTime = reactor
         self._house = House(administration=administration, clock=reactor)
+        self._tcp: IReactorTCP = reactor
         self._port: IListeningPort | None = None
+        self._remote = remote
+        self._remote_port: IListeningPort | None = None
 
     def startService(self) -> None:
         """
@@ -94,7 +177,29 @@ class ControlService(Service):
             raise StartError(_cannot(self._path, str(error.socketError))) from None
         finally:
             os.umask(before)
+        if self._remote is not None:
+            self._open_remote(self._remote)
         super().startService()
+
+    def _open_remote(self, remote: Remote) -> None:
+        inside = RemoteFactory(self._house, remote)
+        factory: Any = TLSMemoryBIOFactory(
+            remote.certificates, isClient=False, wrappedFactory=inside, clock=self._clock
+        )
+        factory.noisy = False
+        try:
+            self._remote_port = self._tcp.listenTCP(remote.port, factory, interface=remote.address)
+        except CannotListenError as error:
+            reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
+            raise StartError(
+                f"{remote.address} port {remote.port} cannot be opened for mailctl: {reason}; "
+                "change control.remote in config.yaml"
+            ) from None
+        self._log.info(
+            "mailctl of other machines is answered at {address} port {port}",
+            address=remote.address,
+            port=remote.port,
+        )
 
     def stopService(self) -> "Deferred[None]":
         """Close the socket, let the commands under way end, then hang up."""
@@ -105,6 +210,10 @@ class ControlService(Service):
         port, self._port = self._port, None
         if port is not None:
             await self._shut(port)
+        if self._remote_port is not None:
+            closing = self._remote_port.stopListening()
+            if closing is not None:
+                await closing
         late = self._clock.callLater(STOP_LIMIT, self._house.background.cancel)
         await self._house.background.drain()
         if late.active():

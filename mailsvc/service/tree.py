@@ -17,8 +17,15 @@ from mailsvc import __version__
 from mailsvc.admin.administration import Administration, open_administration
 from mailsvc.auth.realm import Door
 from mailsvc.background import Background
-from mailsvc.config.settings import ControlAccess, Kind, ListenerSettings, Settings, Tls
-from mailsvc.control.server import ControlService
+from mailsvc.config.settings import (
+    ControlAccess,
+    Kind,
+    ListenerSettings,
+    RemoteSettings,
+    Settings,
+    Tls,
+)
+from mailsvc.control.server import ControlService, Remote
 from mailsvc.delivery.binary import BinaryConversion
 from mailsvc.delivery.intake import Intake
 from mailsvc.delivery.notices import write_notice
@@ -26,6 +33,7 @@ from mailsvc.delivery.submission import SubmissionRules
 from mailsvc.model.account import Account, Scope
 from mailsvc.model.ids import IdSource
 from mailsvc.policy.allowance import Limits
+from mailsvc.policy.crowd import Leave
 from mailsvc.pop3.maildrop import MaildropDoor
 from mailsvc.pop3.protocol import Pop3Factory
 from mailsvc.service.broadcasts import Broadcaster
@@ -246,11 +254,30 @@ class MailService(MultiService):
         self._watch_certificates()
         administration = self._make_administration()
         control = self._settings.control
+        if control.remote is not None:
+            place = f"{control.remote.address} port {control.remote.port}"
+            administration.health.remote = place
+            administration.health.fingerprint = lambda: self._certificates.fingerprint
         mode = 0o666 if control.access is ControlAccess.EVERYBODY else 0o600
         ControlService(
-            administration, self._settings.control_socket, self._reactor, mode
+            administration,
+            self._settings.control_socket,
+            self._reactor,
+            mode,
+            None if control.remote is None else self._remote(control.remote),
         ).setServiceParent(self)
         self._go_with_settings(administration)
+
+    def _remote(self, settings: RemoteSettings) -> Remote:
+        def enter(ip: str) -> Leave | None:
+            return self._limits.enter(ip) if self._rules.admits(ip, Scope.WEB) else None
+
+        return Remote(
+            address=settings.address,
+            port=settings.port,
+            certificates=self._certificates,
+            enter=enter,
+        )
 
     def _look_after_mail(self) -> None:
         self._upkeep.setServiceParent(self)

@@ -8,6 +8,7 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
@@ -33,6 +34,7 @@ class _Certificate:
     """One certificate that can be shown."""
 
     path: Path
+    digest: bytes
     context: SSL.Context
     names: tuple[str, ...]
     ends: datetime
@@ -122,6 +124,13 @@ class Certificates:
         return use
 
     @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the first certificate, hexadecimal digits with colons; empty: none."""
+        if self._shelf is None:
+            return ""
+        return self._shelf.found[0].digest.hex(":").upper()
+
+    @property
     def files(self) -> Sequence[CertificateSettings]:
         """What was read last."""
         return self._files
@@ -194,7 +203,9 @@ def _read(files: CertificateSettings, oldest: TlsVersion) -> _Certificate:
             f"{files.certificate}: TLS cannot use it ({tls_reason(error)}); "
             "get another certificate, or change tls.certificates in config.yaml"
         ) from None
-    return _Certificate(files.certificate, context, _names(chain[0]), chain[0].not_valid_after_utc)
+    leaf = chain[0]
+    digest = leaf.fingerprint(SHA256())
+    return _Certificate(files.certificate, digest, context, _names(leaf), leaf.not_valid_after_utc)
 
 
 def _read_chain(path: Path) -> list[x509.Certificate]:

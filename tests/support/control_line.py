@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Coroutine
-from pathlib import Path
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -16,6 +15,7 @@ from mailsvc.admin.administration import Administration
 from mailsvc.cli.place import Conversation, Talk
 from mailsvc.control.client import ControlClient
 from mailsvc.control.connection import ControlConnection, House
+from mailsvc.model.envelope import Client
 
 Result = TypeVar("Result")
 
@@ -44,15 +44,21 @@ class RawClient(AMP):
 
 
 class Line:
-    """A connection of the user *uid* to an administration."""
+    """A connection of the user *uid* to an administration, or of a *remote* client."""
 
-    def __init__(self, administration: Administration, clock: Clock, uid: int | None = -1) -> None:
+    def __init__(
+        self,
+        administration: Administration,
+        clock: Clock,
+        uid: int | None = -1,
+        remote: Client | None = None,
+    ) -> None:
         uid = os.geteuid() if uid == -1 else uid
         self.clock = clock
         self.house = House(
             administration=administration, clock=clock, peer_uid=lambda _transport: uid
         )
-        self.server = ControlConnection(self.house)
+        self.server = ControlConnection(self.house, remote)
         self.raw = RawClient()
         self.client = ControlClient.over(self.raw, clock)
         self._pump: IOPump = connect_in_memory(
@@ -113,7 +119,7 @@ class Line:
 def talk_in_memory(administration: Administration, clock: Clock) -> Talk:
     """Make what mailctl talks through: a new line each time."""
 
-    def talk(_path: Path, conversation: Conversation[Result]) -> Result:
+    def talk(_place: object, conversation: Conversation[Result]) -> Result:
         line = Line(administration, clock).greeted()
         try:
             return line.finish(conversation(line.client))

@@ -368,7 +368,7 @@ class TestErrors:
     def test_each_kind_has_its_exit_status(self, error: Exception, status: int, text: str) -> None:
         """Scripts tell them apart."""
 
-        def talk(_path: Path, _conversation: object) -> Any:
+        def talk(_place: object, _conversation: object) -> Any:
             raise error
 
         done = CliRunner().invoke(program, ("--socket", "x", "status"), obj=Doors(talk=talk))
@@ -378,7 +378,7 @@ class TestErrors:
     def test_ctrl_c_ends_it_quietly(self) -> None:
         """While it waits for the daemon."""
 
-        def talk(_path: Path, _conversation: object) -> Any:
+        def talk(_place: object, _conversation: object) -> Any:
             raise KeyboardInterrupt
 
         done = CliRunner().invoke(program, ("--socket", "x", "status"), obj=Doors(talk=talk))
@@ -389,9 +389,9 @@ class TestErrors:
         """``-c``, or MAILSVC_CONFIG."""
         config = tmp_path / "config.yaml"
         config.write_text("control: {socket: here.sock}\n")
-        asked: list[Path] = []
+        asked: list[object] = []
 
-        def talk(path: Path, _conversation: object) -> Any:
+        def talk(path: object, _conversation: object) -> Any:
             asked.append(path)
             raise NotReachable("nobody")
 

@@ -29,9 +29,11 @@ from mailsvc.control.client.services import ServicesClient
 from mailsvc.control.client.sessions import SessionsClient
 from mailsvc.control.client.settings import SettingsClient
 from mailsvc.control.client.trail import TrailClient
+from mailsvc.control.client.trust import Remote
 from mailsvc.control.client.users import UsersClient
+from mailsvc.model.address import Address
 
-__all__ = ["ANSWER_LIMIT", "ControlClient", "ControlError", "connect"]
+__all__ = ["ANSWER_LIMIT", "ControlClient", "ControlError", "Remote", "connect"]
 
 
 class ControlClient:
@@ -69,22 +71,26 @@ class ControlClient:
         """Say hello; see ``ControlConnection.greet``."""
         await self._line.greet()
 
+    async def log_in(self, username: str, password: bytes) -> Address:
+        """Log in as an administrator; see ``ControlConnection.log_in``."""
+        return await self._line.log_in(username, password)
+
     def close(self) -> None:
         """Hang up."""
         self._line.close()
 
 
-async def connect(reactor: Any, path: Path) -> ControlClient:
+async def connect(reactor: Any, place: Path | Remote) -> ControlClient:
     """
     Open a connection to the daemon and say hello.
 
     Args:
         reactor: Twisted's; makes the connection and tells the time.
-        path: The control socket.
+        place: The control socket, or another machine: ``log_in`` comes next then.
 
     Raises:
         NotReachable: There is no daemon, or it does not let us in.
         ControlError: What answers is no daemon of this version.
         CommandError: The daemon refuses us; the text says why.
     """
-    return ControlClient(await open_connection(reactor, path))
+    return ControlClient(await open_connection(reactor, place))

@@ -4,16 +4,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from OpenSSL import SSL
+from service_identity import VerificationError
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as NoAnswer
-from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
-from twisted.internet.error import ConnectError, ConnectionClosed
+from twisted.internet.endpoints import (
+    HostnameEndpoint,
+    UNIXClientEndpoint,
+    connectProtocol,
+)
+from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 from twisted.protocols.amp import AMP, AmpError, Command, TooLong
+from twisted.protocols.tls import TLSMemoryBIOFactory
 
-from mailsvc.control.commands.base import FEATURES, VERSION, Hello
+from mailsvc.control.client.trust import Remote, trust
+from mailsvc.control.commands.base import FEATURES, VERSION, Hello, LogIn
 from mailsvc.errors import CommandError, NotReachable, OperatorError
+from mailsvc.model.address import Address
 from mailsvc.model.page import Page
 
 CONNECT_LIMIT = 5.0
@@ -49,6 +59,16 @@ class ControlConnection:
         """
         features = list(FEATURES)
         await self.ask(Hello, CONNECT_LIMIT, version=VERSION, features=features)
+
+    async def log_in(self, username: str, password: bytes) -> Address:
+        """
+        Log in as an administrator; needed from other machines.
+
+        Raises:
+            CommandError: User name or password is wrong, or he is no administrator.
+        """
+        address: Address = (await self.ask(LogIn, username=username, password=password))["address"]
+        return address
 
     def close(self) -> None:
         """Hang up."""
@@ -87,6 +107,8 @@ class ControlConnection:
             raise ControlError(
                 f"the daemon did not answer within {limit:.0f} seconds; look into its log"
             ) from None
+        except (SSL.Error, VerificationError) as error:
+            raise NotReachable(_why_no_tls(error)) from None
         except ConnectionClosed:
             raise ControlError(
                 "the daemon closed the connection before it answered; look whether it runs: "
@@ -97,24 +119,23 @@ class ControlConnection:
             raise ControlError(f"the daemon is of another version: {error}") from None
 
 
-async def open_connection(reactor: Any, path: Path) -> ControlConnection:
+async def open_connection(reactor: Any, place: Path | Remote) -> ControlConnection:
     """
     Open a connection to the daemon and say hello.
 
     Args:
         reactor: Twisted's; makes the connection and tells the time.
-        path: The control socket.
+        place: The control socket, or another machine.
 
     Raises:
         NotReachable: There is no daemon, or it does not let us in.
         ControlError: What answers is no daemon of this version.
         CommandError: The daemon refuses us; the text says why.
     """
-    endpoint = UNIXClientEndpoint(reactor, str(path), timeout=CONNECT_LIMIT)
     try:
-        connection = await connectProtocol(endpoint, AMP())
-    except ConnectError as error:
-        raise NotReachable(_why_not(path, error)) from None
+        connection = await _connect(reactor, place)
+    except (ConnectError, DNSLookupError) as error:
+        raise NotReachable(_why_not(place, error)) from None
     line = ControlConnection(connection, reactor)
     try:
         await line.greet()
@@ -124,7 +145,27 @@ async def open_connection(reactor: Any, path: Path) -> ControlConnection:
     return line
 
 
-def _why_not(path: Path, error: ConnectError) -> str:
+async def _connect(reactor: Any, place: Path | Remote) -> AMP:
+    if isinstance(place, Path):
+        here = UNIXClientEndpoint(reactor, str(place), timeout=CONNECT_LIMIT)
+        plain: AMP = await connectProtocol(here, AMP())
+        return plain
+    there = HostnameEndpoint(reactor, place.host, place.port, timeout=CONNECT_LIMIT)
+    # Not wrapClientTLS: that one writes when the global reactor has time, and ours is another.
+    inside = Factory.forProtocol(AMP)
+    inside.noisy = False
+    factory: Any = TLSMemoryBIOFactory(
+        trust(place), isClient=True, wrappedFactory=inside, clock=reactor
+    )
+    factory.noisy = False
+    made: Any = await there.connect(factory)
+    connection: AMP = made.wrappedProtocol
+    return connection
+
+
+def _why_not(path: Path | Remote, error: Exception) -> str:
+    if isinstance(path, Remote):
+        return f"{path} cannot be reached: {error}; look at control.remote in its config.yaml"
     start = "start it with: twistd mailsvc -c config.yaml"
     try:
         there = path.exists()
@@ -136,3 +177,16 @@ def _why_not(path: Path, error: ConnectError) -> str:
     if "refused" in reason.lower():
         return f"mailsvc is not running (nobody answers at {path}): {start}"
     return f"{path}: {reason}; run mailctl as the user of the daemon, or as root"
+
+
+def _why_no_tls(error: Exception) -> str:
+    """Say why there is no TLS with a daemon."""
+    reason = "it is for another name" if isinstance(error, VerificationError) else "no TLS"
+    if isinstance(error, SSL.Error) and error.args and error.args[0]:
+        reason = str(error.args[0][-1][-1])
+    if isinstance(error, SSL.Error) and "certificate" not in reason:
+        return f"what answers there is no mailsvc ({reason}); look at control.remote"
+    return (
+        f"the daemon's certificate is not trusted ({reason}): give --ca, or the --fingerprint"
+        ' that "mailctl status" shows on the server'
+    )

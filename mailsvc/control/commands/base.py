@@ -6,9 +6,9 @@ optional in arguments and answers: each end ignores what it does not know. What 
 added that way raises ``VERSION``.
 """
 
-from twisted.protocols.amp import Command, Integer, ListOf, Unicode
+from twisted.protocols.amp import Command, Integer, ListOf, String, Unicode
 
-from mailsvc.control.boxes import Arguments, Rows
+from mailsvc.control.boxes import Arguments, Mailbox, Rows
 from mailsvc.errors import AlreadyThere, CommandError, NotFound, OperatorError
 
 VERSION = 1
@@ -27,6 +27,7 @@ FEATURES = (
     "filter",
     "settings",
     "registration",
+    "login",
 )
 """What this version can do; a later one may have more."""
 
@@ -88,6 +89,13 @@ class Hello(ControlCommand):
         (b"features", ListOf(Unicode())),
         (b"mailsvc", Unicode()),
     ]
+
+
+class LogIn(ControlCommand):
+    """User name and password of an administrator in, the address of his account out."""
+
+    arguments = [(b"username", Unicode()), (b"password", String())]
+    response = [(b"address", Mailbox())]
 
 
 class Next(ControlCommand):
