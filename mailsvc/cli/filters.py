@@ -44,13 +44,21 @@ def filter_() -> None:
 )
 @click.argument("action", metavar="allow|deny", type=click.Choice(["allow", "deny"]))
 @click.argument("subject")
-@click.option("--service", default="", type=click.Choice(["", "smtp", "pop3", "web"]))
-@click.option("--direction", default="", type=click.Choice(["", "send", "receive"]))
+@click.option(
+    "--service",
+    type=click.Choice(["smtp", "pop3", "web"]),
+    help="For this one only; else for all.",
+)
+@click.option(
+    "--direction",
+    type=click.Choice(["send", "receive"]),
+    help="This way only; else both.",
+)
 @click.option("--note", default="", help="For people.")
 @for_option("it counts no more")
 @as_json
 @pass_place
-def add(place: Place, /, action: str, direction: str, *, as_json: bool, **given: Any) -> None:
+def add(place: Place, /, action: str, *, as_json: bool, **given: Any) -> None:
     """
     Add a rule about a SUBJECT: a mail address, a domain, an IP address or a network.
 
@@ -63,8 +71,8 @@ def add(place: Place, /, action: str, direction: str, *, as_json: bool, **given:
     new = NewRule(
         action=Action(action),
         subject=given["subject"],
-        service=given["service"],
-        direction=Direction(direction),
+        service=given["service"] or "",
+        direction=Direction(given["direction"] or ""),
         note=given["note"],
         span=span,
     )

@@ -10,6 +10,14 @@ from mailsvc.cli.aliases import alias, forward, group
 from mailsvc.cli.broadcasts import broadcast
 from mailsvc.cli.domains import domain
 from mailsvc.cli.filters import filter_
+from mailsvc.cli.help import (
+    AddressText,
+    SettingText,
+    completion,
+    every_command,
+    help_,
+    manual,
+)
 from mailsvc.cli.logs import log
 from mailsvc.cli.offline import check_config, database
 from mailsvc.cli.output import clean
@@ -145,8 +153,22 @@ for _command in (
     trace,
     check_config,
     database,
+    help_,
+    manual,
+    completion,
 ):
     program.add_command(_command)
+
+_NEW = {"add", "register", "rename"}
+"""Commands whose addresses are not there yet."""
+
+for _path, _command in every_command((), program):
+    for _one in _command.params:
+        if isinstance(_one, click.Argument) and _path[-1:] and _path[-1] not in _NEW:
+            if _one.name in {"address", "addresses"}:
+                _one.type = AddressText()
+            elif _path[0] == "settings" and _one.name in {"name", "section"}:
+                _one.type = SettingText()
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,11 @@ PATIENCE = 30.0
 """Seconds after which a daemon that does not do what it should is stuck."""
 _HERE = "127.0.0.1"
 _PORTS = range(12_000, 30_000)
+_WORKERS = 8
+_OURS = _PORTS[int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % _WORKERS :: _WORKERS]
+"""The ports of this process of pytest."""
+_given: deque[int] = deque(maxlen=1000)
+"""Given to tests, so not free, though nobody may listen yet."""
 """Below the ports that systems choose for clients: a listener can come back to its own."""
 _MODULES = {"twistd": "twisted.scripts.twistd:run", "mailctl": "mailsvc.cli.main:main"}
 
@@ -91,12 +97,13 @@ def wait_until(happened: Callable[[], object], what: str, seconds: float = PATIE
 
 
 def free_ports(count: int) -> list[int]:
-    """Find ports of this machine that nobody listens on."""
+    """Find ports of this machine that nobody listens on, and that no other test was given."""
     found: list[int] = []
     while len(found) < count:
-        port = random.choice(_PORTS)  # noqa: S311 - no secret
-        if port not in found and _is_free(port):
+        port = random.choice(_OURS)  # noqa: S311 - no secret
+        if port not in _given and _is_free(port):
             found.append(port)
+            _given.append(port)
     return found
 
 
