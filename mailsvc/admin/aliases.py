@@ -1,13 +1,12 @@
 """Aliases, groups and forwards."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from mailsvc.admin.office import Office
 from mailsvc.admin.rules import checked_page
 from mailsvc.errors import CommandError
 from mailsvc.model.address import Address
-from mailsvc.model.alias import AliasKind, AliasSummary
+from mailsvc.model.alias import AliasKind, AliasSummary, NewAlias
 from mailsvc.model.page import Page, page_of
 from mailsvc.store.aliases import (
     add_alias,
@@ -20,21 +19,6 @@ from mailsvc.store.aliases import (
     switch_alias,
 )
 from mailsvc.store.trail import Record
-
-
-@dataclass(frozen=True, slots=True)
-class NewAlias:
-    """
-    An alias, a group or a forward as an administrator asks for it.
-
-    Args:
-        address: As typed, like the targets; without ``@`` it belongs to the first domain.
-        targets: An alias has one, a group any number, a forward one at least.
-    """
-
-    kind: AliasKind
-    address: str
-    targets: tuple[str, ...]
 
 
 class Aliases:

@@ -1,11 +1,9 @@
 """The domains that are ours."""
 
-from dataclasses import dataclass
-
 from mailsvc.admin.office import Office
 from mailsvc.admin.rules import checked_page, checked_quota, parsed_domain
 from mailsvc.errors import CommandError
-from mailsvc.model.domain import DomainSummary
+from mailsvc.model.domain import NO_CATCH_ALL, DomainChange, DomainSummary, Saved
 from mailsvc.model.page import Page, page_of
 from mailsvc.store.domain_changes import (
     get_domain,
@@ -18,40 +16,6 @@ from mailsvc.store.domain_changes import (
 from mailsvc.store.trail import Record
 
 NO_QUOTA = 0
-NO_CATCH_ALL = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DomainChange:
-    """
-    What becomes different at a domain; None: it stays as it is.
-
-    Args:
-        quota_octets: Of each account that has none of its own; 0: no limit.
-        quota_messages: Of each account that has none of its own; 0: no limit.
-        catch_all: Gets the mail for addresses that nobody has; empty: nobody does.
-    """
-
-    name: str
-    quota_octets: int | None = None
-    quota_messages: int | None = None
-    catch_all: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Saved:
-    """
-    What was saved of a domain before it is removed.
-
-    Args:
-        accounts: How many.
-        aliases: Aliases and groups.
-        messages: Of all accounts.
-    """
-
-    accounts: int
-    aliases: int
-    messages: int
 
 
 class Domains:

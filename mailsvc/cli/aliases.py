@@ -128,8 +128,7 @@ def set_(place: Place, /, **options: Any) -> None:
 
 
 def _make(place: Place, word: str, addresses: tuple[str, ...], *, in_json: bool) -> None:
-    from mailsvc.admin.aliases import NewAlias
-    from mailsvc.model.alias import AliasKind
+    from mailsvc.model.alias import AliasKind, NewAlias
 
     new = NewAlias(AliasKind(word), addresses[0], addresses[1:])
     made = place.talk(lambda client: client.aliases.set(new))

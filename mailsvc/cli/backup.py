@@ -12,7 +12,6 @@ from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
 from zipfile import ZIP_DEFLATED, ZipFile
 
-from mailsvc.admin.domains import Saved
 from mailsvc.cli.mbox import mbox_entry
 from mailsvc.cli.output import clean
 from mailsvc.cli.place import all_rows
@@ -20,6 +19,7 @@ from mailsvc.control.client import ControlClient
 from mailsvc.errors import CommandError
 from mailsvc.model.address import Address
 from mailsvc.model.alias import AliasKind
+from mailsvc.model.domain import Saved
 from mailsvc.model.export import StoredMail
 
 if TYPE_CHECKING:

@@ -10,9 +10,8 @@ from mailsvc.cli.parameters import NONE, SizeOrNone, number_or_none
 from mailsvc.cli.place import Place, all_rows, as_json, examples, pass_place
 
 if TYPE_CHECKING:  # see place.py
-    from mailsvc.admin.domains import Saved
     from mailsvc.control.client import ControlClient
-    from mailsvc.model.domain import DomainSummary
+    from mailsvc.model.domain import DomainSummary, Saved
 
 _COLUMNS = (
     Column("Domain"),
@@ -125,7 +124,7 @@ def disable(place: Place, name: str, *, as_json: bool) -> None:
 @pass_place
 def set_(place: Place, /, **options: Any) -> None:
     """Change quotas and catch-all of a domain; "none" takes one away."""
-    from mailsvc.admin.domains import NO_CATCH_ALL, DomainChange
+    from mailsvc.model.domain import NO_CATCH_ALL, DomainChange
 
     messages, catch_all = options["quota_messages"], options["catch_all"]
     change = DomainChange(

@@ -19,18 +19,20 @@ from mailsvc.config.units import parse_octets
 from mailsvc.errors import CommandError
 
 if TYPE_CHECKING:
-    from mailsvc.admin.users import NewUser
+    from mailsvc.model.user import NewUser
 
 COLUMNS = (
     "address",
     "password",
-    "display_name",
+    "name",
     "role",
     "quota",
     "quota_messages",
     "language",
     "enabled",
 )
+_SAME = {"display_name": "name", "email": "address", "e-mail": "address", "mail": "address"}
+"""Other titles of columns, as other programs write them."""
 _NONE = "none"
 _YES = frozenset({"", "yes", "true", "1"})
 _NO = frozenset({"no", "false", "0"})
@@ -81,7 +83,8 @@ def _rows(text: str, name: str) -> Iterator[Row]:
     title = text.partition("\n")[0]
     delimiter = ";" if ";" in title and "," not in title else ","
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    columns = [one.strip().lower() for one in next(reader, [])]
+    titles = [one.strip().lower() for one in next(reader, [])]
+    columns = [_SAME.get(one, one) for one in titles]
     _check_columns(columns, name)
     for cells in reader:
         if any(cell.strip() for cell in cells):
@@ -90,9 +93,7 @@ def _rows(text: str, name: str) -> Iterator[Row]:
 
 def _check_columns(columns: Sequence[str], name: str) -> None:
     if "address" not in columns:
-        raise CommandError(
-            f"the first line of {name} must name the columns, such as: address,display_name"
-        )
+        raise CommandError(f"the first line of {name} must name the columns, such as: address,name")
     for column in columns:
         if column not in COLUMNS:
             raise CommandError(f"{name}: unknown column {column!r}; there are {', '.join(COLUMNS)}")
@@ -112,8 +113,8 @@ def _row(line: int, columns: Sequence[str], cells: Sequence[str]) -> Row:
 
 
 def _user(values: Mapping[str, str]) -> "NewUser":
-    from mailsvc.admin.users import NewUser
     from mailsvc.model.account import Role
+    from mailsvc.model.user import NewUser
 
     address, password = values["address"], values.get("password", "").encode()
     parsed_address(address if "@" in address else f"{address}@example.org")
@@ -123,7 +124,7 @@ def _user(values: Mapping[str, str]) -> "NewUser":
     return NewUser(
         address=address,
         password=checked_password(password) if password else None,
-        display_name=checked_name(values.get("display_name", "")),
+        display_name=checked_name(values.get("name", "")),
         role=Role(role),
         quota_octets=checked_own_quota(_limit(values.get("quota", "")), "octets"),
         quota_messages=checked_own_quota(_count(values.get("quota_messages", "")), "messages"),

@@ -13,8 +13,8 @@ from mailsvc.cli.place import Place, as_json, examples, pass_place
 if TYPE_CHECKING:  # see place.py
     from collections.abc import Iterable
 
-    from mailsvc.admin.health import ServiceStatus
     from mailsvc.model.listener import ListenerState
+    from mailsvc.model.service import ServiceStatus
 
 _COLUMNS = (
     Column("Listener"),

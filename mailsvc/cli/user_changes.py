@@ -22,7 +22,7 @@ class _Quota(SizeOrNone):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Read it."""
-        from mailsvc.admin.users import DOMAINS_QUOTA
+        from mailsvc.model.user import DOMAINS_QUOTA
 
         return DOMAINS_QUOTA if value == _DEFAULT else super().convert(value, param, ctx)
 
@@ -48,7 +48,7 @@ def set_(place: Place, /, **options: Any) -> None:
 
     A quota is a number, "none" (no limit), or "default" (that of the domain).
     """
-    from mailsvc.admin.users import DOMAINS_QUOTA, UserChange
+    from mailsvc.model.user import DOMAINS_QUOTA, UserChange
 
     messages = options["quota_messages"]
     if messages is not None:
@@ -129,8 +129,8 @@ def switch(place: Place, /, **options: Any) -> None:
 def _switch(
     place: Place, address: str, name: str, *, on: bool, span: timedelta | None, in_json: bool
 ) -> None:
-    from mailsvc.admin.users import UserSwitch
     from mailsvc.model.account import Switch
+    from mailsvc.model.user import UserSwitch
 
     asked = UserSwitch(address=address, switch=Switch(name), on=on, span=span)
     turned = place.talk(lambda client: client.users.switch(asked))
@@ -254,8 +254,8 @@ async def _save_and_delete(
     client: "ControlClient", address: str, file: Path
 ) -> "tuple[Address, int]":
     """Save, then delete; an account that cannot go is as it was before."""
-    from mailsvc.admin.users import UserSwitch
     from mailsvc.model.account import Switch
+    from mailsvc.model.user import UserSwitch
 
     found = await client.users.show(address)
     whose = str(found.address)

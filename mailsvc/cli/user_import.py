@@ -14,9 +14,9 @@ from mailsvc.errors import AlreadyThere, CommandError, OperatorError
 if TYPE_CHECKING:  # see place.py
     from rich.progress import Progress
 
-    from mailsvc.admin.users import NewUser
     from mailsvc.cli.roster import PasswordFile, Row
     from mailsvc.control.client import ControlClient
+    from mailsvc.model.user import NewUser
 
 _COLUMNS = (Column("Line", right=True), Column("Address"), Column("Result"))
 _AT_ONCE = 8
@@ -67,8 +67,8 @@ def import_(
     """
     Make accounts from a CSV FILE in UTF-8; "-" is standard input.
 
-    Its first line names the columns: address, and any of password, display_name, role,
-    quota, quota_messages, language and enabled. Nothing is made when a row is wrong.
+    Its first line names the columns: address, and any of password, name, role, quota,
+    quota_messages, language and enabled. Nothing is made when a row is wrong.
 
     When it is cut off, run the same command again: accounts that are there already stay as
     they are, and passwords that were made before are used again.

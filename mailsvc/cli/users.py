@@ -16,8 +16,8 @@ from mailsvc.cli.user_import import import_
 from mailsvc.cli.user_list import list_, pending, show
 
 if TYPE_CHECKING:  # see place.py
-    from mailsvc.admin.users import NewLogin
     from mailsvc.model.address import Address
+    from mailsvc.model.user import NewLogin
 
 
 @click.group()
@@ -55,8 +55,8 @@ def add(place: Place, /, **options: Any) -> None:
 
     Asks for the password on a terminal.
     """
-    from mailsvc.admin.users import NewUser
     from mailsvc.model.account import Role
+    from mailsvc.model.user import NewUser
 
     new = NewUser(
         address=options["address"],

@@ -40,3 +40,18 @@ class AliasSummary:
     def keeps(self) -> bool:
         """Whether the account keeps a copy of what it forwards."""
         return any(target.key == self.address.key for target in self.targets)
+
+
+@dataclass(frozen=True, slots=True)
+class NewAlias:
+    """
+    An alias, a group or a forward as an administrator asks for it.
+
+    Args:
+        address: As typed, like the targets; without ``@`` it belongs to the first domain.
+        targets: An alias has one, a group any number, a forward one at least.
+    """
+
+    kind: AliasKind
+    address: str
+    targets: tuple[str, ...]

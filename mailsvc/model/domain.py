@@ -40,3 +40,39 @@ class DomainSummary:
     def shown(self) -> str:
         """The name in its own script."""
         return shown_domain(self.name)
+
+
+NO_CATCH_ALL = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainChange:
+    """
+    What becomes different at a domain; None: it stays as it is.
+
+    Args:
+        quota_octets: Of each account that has none of its own; 0: no limit.
+        quota_messages: Of each account that has none of its own; 0: no limit.
+        catch_all: Gets the mail for addresses that nobody has; empty: nobody does.
+    """
+
+    name: str
+    quota_octets: int | None = None
+    quota_messages: int | None = None
+    catch_all: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """
+    What was saved of a domain before it is removed.
+
+    Args:
+        accounts: How many.
+        aliases: Aliases and groups.
+        messages: Of all accounts.
+    """
+
+    accounts: int
+    aliases: int
+    messages: int

@@ -11,7 +11,6 @@ from sqlalchemy import Connection, select
 from twisted.internet.defer import Deferred
 from zope.interface.verify import verifyObject
 
-from mailsvc.admin.users import NewUser
 from mailsvc.auth.passwords import make_password
 from mailsvc.auth.scram import make_keys, read_keys
 from mailsvc.errors import AlreadyThere, CommandError, NotFound, StorageFailed
@@ -20,6 +19,7 @@ from mailsvc.model.account import Account, Role
 from mailsvc.model.address import parse_address
 from mailsvc.model.page import LARGEST_PAGE
 from mailsvc.model.switch import Switch, switch_of
+from mailsvc.model.user import NewUser
 from mailsvc.store.schema import transact
 from mailsvc.store.settings import read_settings
 from mailsvc.store.tables import trail

@@ -11,13 +11,13 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import select
 
-from mailsvc.admin.users import NewUser
 from mailsvc.cli.main import program
 from mailsvc.cli.mbox import mbox_entry
 from mailsvc.cli.place import Doors
 from mailsvc.errors import StorageFailed
 from mailsvc.model.account import Role
 from mailsvc.model.address import parse_address
+from mailsvc.model.user import NewUser
 from mailsvc.store.deliveries import INLINE
 from mailsvc.store.removal import purge_bodies
 from mailsvc.store.tables import trail
@@ -263,8 +263,8 @@ class TestRemovalWithBackup:
 
     def test_a_domain_in_use_is_not_removed_with_its_accounts(self, full: Office) -> None:
         """Other programs of administrators have to disable it first."""
-        from mailsvc.admin.domains import Saved
         from mailsvc.errors import CommandError
+        from mailsvc.model.domain import Saved
 
         saved = Saved(accounts=1, aliases=1, messages=2)
         with pytest.raises(CommandError, match="still takes mail"):

@@ -11,7 +11,6 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from mailsvc.admin.users import NewUser
 from mailsvc.cli.main import program
 from mailsvc.cli.output import duration, show_table, size
 from mailsvc.cli.place import Doors
@@ -19,6 +18,7 @@ from mailsvc.cli.services import _COLUMNS
 from mailsvc.control.client import ControlError
 from mailsvc.errors import NotReachable, StorageFailed
 from mailsvc.model.address import parse_address
+from mailsvc.model.user import NewUser
 from tests.support.control_line import talk_in_memory
 from tests.support.control_office import Office, finish, open_office
 

@@ -57,7 +57,7 @@ def _password(office: Office, address: str) -> str:
 def test_each_column_counts(office: Office) -> None:
     """In any order; what is empty is what a new account has."""
     text = (
-        "quota,address,display_name,password,role,language,quota_messages,enabled\n"
+        "quota,Email,display_name,password,role,language,quota_messages,enabled\n"
         f"1GiB,alice,Alice 爱丽丝,{GOOD},admin,zh,1000,yes\n"
         f'none,bob@test.com,"Bob, the second",{GOOD},,,none,no\n'
         f",carol,,{GOOD},user,,,\n"

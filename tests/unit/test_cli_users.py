@@ -10,11 +10,11 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import Connection, update
 
-from mailsvc.admin.users import NewUser
 from mailsvc.cli.main import program
 from mailsvc.cli.place import Doors
 from mailsvc.model.account import Account, Role, Scope
 from mailsvc.model.address import parse_address
+from mailsvc.model.user import NewUser
 from mailsvc.store.schema import transact
 from mailsvc.store.tables import account as accounts
 from tests.support.control_line import talk_in_memory

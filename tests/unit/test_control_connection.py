@@ -11,7 +11,6 @@ from twisted.logger import capturedLogs
 from twisted.protocols.amp import AMP, AmpBox, Command, RemoteAmpError
 from twisted.python.failure import Failure
 
-from mailsvc.admin.users import NewUser
 from mailsvc.control.answers import ANSWERS
 from mailsvc.control.client import ANSWER_LIMIT, ControlError
 from mailsvc.control.commands.base import (
@@ -28,6 +27,7 @@ from mailsvc.control.commands.services import Status
 from mailsvc.control.connection import COMMAND_LIMIT, HELLO_LIMIT, MOST_KEYS, MOST_RUNNING
 from mailsvc.errors import AlreadyThere, CommandError, NotFound, StorageFailed
 from mailsvc.model.account import Role
+from mailsvc.model.user import NewUser
 from tests.support.control_line import Line
 from tests.support.control_office import Office, finish, open_office
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from mailsvc.admin.users import NewUser, UserSwitch
 from mailsvc.control.client.trust import PORT, Remote, parse_place, trust
 from mailsvc.control.commands.base import Forbidden
 from mailsvc.control.connection import HELLO_LIMIT, IDLE_LIMIT
 from mailsvc.errors import CommandError, ConfigError
 from mailsvc.model.account import Role, Switch
 from mailsvc.model.envelope import Client
+from mailsvc.model.user import NewUser, UserSwitch
 from tests.support.control_line import Line
 from tests.support.control_office import Office, finish, open_office
 

@@ -1,6 +1,5 @@
 """Answers about aliases, groups and forwards."""
 
-from mailsvc.admin.aliases import NewAlias
 from mailsvc.control.answers.base import Answers, Asked
 from mailsvc.control.boxes import build
 from mailsvc.control.commands.aliases import (
@@ -12,7 +11,7 @@ from mailsvc.control.commands.aliases import (
     GroupMemberAdd,
     GroupMemberRemove,
 )
-from mailsvc.model.alias import AliasSummary
+from mailsvc.model.alias import AliasSummary, NewAlias
 from mailsvc.model.page import Page
 
 

@@ -1,6 +1,5 @@
 """Answers about domains."""
 
-from mailsvc.admin.domains import DomainChange, Saved
 from mailsvc.control.answers.base import Answers, Asked
 from mailsvc.control.boxes import build
 from mailsvc.control.commands.domains import (
@@ -11,7 +10,7 @@ from mailsvc.control.commands.domains import (
     DomainShow,
     DomainSwitch,
 )
-from mailsvc.model.domain import DomainSummary
+from mailsvc.model.domain import DomainChange, DomainSummary, Saved
 from mailsvc.model.page import Page
 
 

@@ -1,8 +1,8 @@
 """Answers about the daemon and its services."""
 
-from mailsvc.admin.health import ServiceStatus
 from mailsvc.control.answers.base import Answers, Asked
 from mailsvc.control.commands.services import ServiceStart, ServiceStop, Status
+from mailsvc.model.service import ServiceStatus
 
 
 async def status(asked: Asked) -> ServiceStatus:

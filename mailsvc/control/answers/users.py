@@ -1,6 +1,5 @@
 """Answers about accounts."""
 
-from mailsvc.admin.users import NewLogin, NewUser, Turned, UserChange, UserSwitch
 from mailsvc.control.answers.base import Answers, Asked
 from mailsvc.control.boxes import build
 from mailsvc.control.commands.users import (
@@ -17,6 +16,7 @@ from mailsvc.control.commands.users import (
 )
 from mailsvc.model.account import AccountFilter, AccountSummary
 from mailsvc.model.page import Page
+from mailsvc.model.user import NewLogin, NewUser, Turned, UserChange, UserSwitch
 
 
 async def add(asked: Asked) -> NewLogin:

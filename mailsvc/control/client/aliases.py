@@ -5,7 +5,6 @@ from typing import Any
 
 from twisted.protocols.amp import Command
 
-from mailsvc.admin.aliases import NewAlias
 from mailsvc.control.boxes import box_of, build
 from mailsvc.control.client.connection import ControlConnection
 from mailsvc.control.commands.aliases import (
@@ -18,7 +17,7 @@ from mailsvc.control.commands.aliases import (
     GroupMemberRemove,
 )
 from mailsvc.model.address import Address
-from mailsvc.model.alias import AliasKind, AliasSummary
+from mailsvc.model.alias import AliasKind, AliasSummary, NewAlias
 from mailsvc.model.page import LARGEST_PAGE, Page
 
 

@@ -4,7 +4,6 @@ from typing import Any
 
 from twisted.protocols.amp import Command
 
-from mailsvc.admin.domains import DomainChange, Saved
 from mailsvc.control.boxes import box_of, build
 from mailsvc.control.client.connection import ControlConnection
 from mailsvc.control.commands.domains import (
@@ -15,7 +14,7 @@ from mailsvc.control.commands.domains import (
     DomainShow,
     DomainSwitch,
 )
-from mailsvc.model.domain import DomainSummary
+from mailsvc.model.domain import DomainChange, DomainSummary, Saved
 from mailsvc.model.page import LARGEST_PAGE, Page
 
 

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from mailsvc.admin.health import ServiceStatus
 from mailsvc.control.boxes import build
 from mailsvc.control.client.connection import ControlConnection
 from mailsvc.control.commands.services import ServiceStart, ServiceStop, Status
 from mailsvc.model.listener import ListenerState
+from mailsvc.model.service import ServiceStatus
 
 
 class ServicesClient:

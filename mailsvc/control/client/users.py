@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mailsvc.admin.users import NewLogin, NewUser, Turned, UserChange, UserSwitch
 from mailsvc.control.boxes import box_of, build
 from mailsvc.control.client.connection import ControlConnection
 from mailsvc.control.commands.users import (
@@ -21,6 +20,7 @@ from mailsvc.control.commands.users import (
 from mailsvc.model.account import EVERYBODY, AccountFilter, AccountSummary, Role
 from mailsvc.model.address import Address
 from mailsvc.model.page import LARGEST_PAGE, Page
+from mailsvc.model.user import NewLogin, NewUser, Turned, UserChange, UserSwitch
 
 
 class UsersClient:

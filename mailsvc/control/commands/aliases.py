@@ -2,10 +2,9 @@
 
 from twisted.protocols.amp import Boolean, ListOf, Unicode
 
-from mailsvc.admin.aliases import NewAlias
 from mailsvc.control.boxes import Mailbox, Word, fields_of
 from mailsvc.control.commands.base import ControlCommand, Next, page_of
-from mailsvc.model.alias import AliasKind, AliasSummary
+from mailsvc.model.alias import AliasKind, AliasSummary, NewAlias
 
 _WHICH = [(b"kind", Word(AliasKind)), (b"address", Unicode())]
 _MEMBERS = [(b"address", Unicode()), (b"members", ListOf(Unicode()))]

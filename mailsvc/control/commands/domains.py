@@ -2,10 +2,9 @@
 
 from twisted.protocols.amp import Boolean, Integer, Unicode
 
-from mailsvc.admin.domains import DomainChange
 from mailsvc.control.boxes import fields_of
 from mailsvc.control.commands.base import ControlCommand, Next, page_of
-from mailsvc.model.domain import DomainSummary
+from mailsvc.model.domain import DomainChange, DomainSummary
 
 
 class DomainAdd(ControlCommand):

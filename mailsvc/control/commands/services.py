@@ -2,10 +2,10 @@
 
 from twisted.protocols.amp import Unicode
 
-from mailsvc.admin.health import ServiceStatus
 from mailsvc.control.boxes import Rows, Span, fields_of
 from mailsvc.control.commands.base import ControlCommand
 from mailsvc.model.listener import ListenerState
+from mailsvc.model.service import ServiceStatus
 
 
 class Status(ControlCommand):

@@ -2,10 +2,10 @@
 
 from twisted.protocols.amp import Integer, String, Unicode
 
-from mailsvc.admin.users import NewLogin, NewUser, Turned, UserChange, UserSwitch
 from mailsvc.control.boxes import Mailbox, Word, fields_of
 from mailsvc.control.commands.base import ControlCommand, Next, page_of
 from mailsvc.model.account import AccountFilter, AccountSummary, Role
+from mailsvc.model.user import NewLogin, NewUser, Turned, UserChange, UserSwitch
 
 
 class UserAdd(ControlCommand):
