@@ -1,12 +1,15 @@
 """mailctl against the running daemon."""
 
 import json
+import re
+import sys
 from contextlib import closing
+from pathlib import Path
 from poplib import error_proto
 
 import pytest
 
-from tests.support.daemon import Daemon, MakeDaemon
+from tests.support.daemon import Daemon, MakeDaemon, run
 from tests.support.load import Line
 
 
@@ -138,3 +141,14 @@ def test_exit_statuses_tell_what_happened(make_daemon: MakeDaemon) -> None:
     ended = daemon.mailctl("status")
     assert (ended.status, len(ended.errors.splitlines())) == (3, 1)
     assert "nobody answers" in ended.errors
+
+
+def test_the_program_of_the_manual_runs(daemon: Daemon) -> None:
+    """As it stands there, in the folder of the daemon."""
+    manual = (Path(__file__).parents[2] / "docs" / "administration.md").read_text("utf-8")
+    [code] = re.findall(r"```python\n(.*?)```", manual, re.DOTALL)
+
+    done = run([sys.executable, "-c", code], folder=daemon.folder)
+
+    assert done.status == 0, done.errors
+    assert "alice@test.com 0" in done.output
