@@ -337,7 +337,8 @@ class MailService(MultiService):
 
     @asynccontextmanager
     async def _trying_certificates(self, settings: Settings) -> AsyncIterator[None]:
-        if settings.tls == self._live.current.tls:
+        was, shall = self._live.current.tls, settings.tls
+        if (was.certificates, was.oldest_version) == (shall.certificates, shall.oldest_version):
             yield
             return
         files = settings.tls.certificates or [
