@@ -22,6 +22,8 @@ from mailsvc.store.accounts import NewAccount, set_password
 from mailsvc.store.invitations import invited_to, register
 from mailsvc.store.trail import Record
 
+_LONGEST_NAME = 255
+"""Characters of a user name in the log: strangers choose it."""
 _ALL = ""
 """The key of the limit that all together have."""
 
@@ -137,7 +139,9 @@ class Registration:
             ) from None
         except LoginFailed:
             self._log.info(
-                "login of {user!r} from {client} failed", user=username, client=client.ip
+                "login of {user!r} from {client} failed",
+                user=username[:_LONGEST_NAME],
+                client=client.ip,
             )
             raise CommandError("user name or password is wrong") from None
 

@@ -58,6 +58,8 @@ MOST_RUNNING = 16
 """Commands of one connection at the same time; the next ones wait unread."""
 MOST_KEYS = 64
 """In one box."""
+MOST_OF_STRANGERS = 12
+"""As before, from another machine without a login: a value has up to 64 KiB."""
 _LONGEST_TEXT = 2000
 """Characters of an error."""
 
@@ -174,7 +176,8 @@ class ControlConnection(AMP):
 
     def proto_value(self, string: bytes) -> str:
         """Take one value of a box; AMP would take them without end."""
-        if len(self._currentBox or ()) >= MOST_KEYS:
+        stranger = self._remote is not None and self._login is None
+        if len(self._currentBox or ()) >= (MOST_OF_STRANGERS if stranger else MOST_KEYS):
             self._log.info("a control connection sent a box without end; closed")
             self.close()
         state: str = super().proto_value(string)

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from twisted.logger import capturedLogs
 
 from mailsvc.control.client.trust import PORT, Remote, parse_place, trust
 from mailsvc.control.commands.base import Forbidden
-from mailsvc.control.connection import HELLO_LIMIT, IDLE_LIMIT
+from mailsvc.control.connection import HELLO_LIMIT, IDLE_LIMIT, MOST_OF_STRANGERS
 from mailsvc.errors import CommandError, ConfigError
 from mailsvc.model.account import Role, Switch
 from mailsvc.model.envelope import Client
@@ -104,6 +105,19 @@ def test_a_login_is_good_no_longer_than_its_account(office: Office, change: str)
     with pytest.raises(Forbidden, match="may not administrate any more"):
         line.finish(line.client.users.list())
     assert not line.raw.open
+
+
+def test_a_stranger_fills_no_memory(office: Office) -> None:
+    """A box has few values before a login, and the log has the start of a name only."""
+    line = _line(office)
+    box = {b"_command": b"Register", b"_ask": b"2"}
+    line.says({**box, **{b"key%d" % number: b"x" for number in range(MOST_OF_STRANGERS)}})
+    assert not line.raw.open
+
+    line = _line(office)
+    with capturedLogs() as told, pytest.raises(CommandError, match="wrong"):
+        line.finish(line.client.log_in("x" * 60_000, b"guess"))
+    assert max(len(str(event.get("user", ""))) for event in told) == 255
 
 
 def test_whoever_does_nothing_is_sent_away(office: Office) -> None:
