@@ -4,6 +4,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -41,6 +42,15 @@ class Background:
                 _ = running.addBoth(_pass_and_tell, ended)
                 waiting.append(ended)
             await DeferredList(waiting)
+
+    async def drain_within(self, clock: IReactorTime, seconds: float) -> None:
+        """Do the same; what has not ended after some seconds is cancelled."""
+        late = clock.callLater(seconds, self.cancel)
+        try:
+            await self.drain()
+        finally:
+            if late.active():
+                late.cancel()
 
     def cancel(self) -> None:
         """Cancel everything that still runs."""

@@ -3,7 +3,6 @@
 import re
 from datetime import timedelta
 
-from mailsvc.config.settings import Kind
 from mailsvc.errors import CommandError
 from mailsvc.model.address import Address, BadAddress, parse_address, parse_domain
 from mailsvc.model.page import LARGEST_PAGE
@@ -20,8 +19,6 @@ LARGEST_QUOTA = (1 << 63) - 1
 """What a column of the database holds."""
 LONGEST_KEEP = 36_500
 """Days; whoever wants more keeps mail for ever."""
-SERVICES = tuple(sorted({kind.service for kind in Kind}))
-"""What can be started and stopped."""
 
 
 def parsed_address(text: str) -> Address:

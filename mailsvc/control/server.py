@@ -214,10 +214,7 @@ class ControlService(Service):
             closing = self._remote_port.stopListening()
             if closing is not None:
                 await closing
-        late = self._clock.callLater(STOP_LIMIT, self._house.background.cancel)
-        await self._house.background.drain()
-        if late.active():
-            late.cancel()
+        await self._house.background.drain_within(self._clock, STOP_LIMIT)
         for connection in tuple(self._house.connections):
             connection.close()
 

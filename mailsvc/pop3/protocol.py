@@ -253,20 +253,20 @@ class Pop3Factory(ServerFactory[Pop3Protocol]):
 
     Wiring::
 
-        background = Background()  # POP3's own, drained before the database stops
+        background = Background()  # of the leases, drained before the database stops
         door = MaildropDoor(Maildrops(database), reactor, background, settings.pop3)
         realm = MailRealm(directory, {pop3.IMailbox: Door(Scope.POP3, door.receive)})
         portal = Portal(realm, [AccountChecker(directory, passwords, guard), ProofChecker()])
         authenticator = Authenticator(portal, key_book, {pop3.IMailbox: Scope.POP3})
-        factory = Pop3Factory(authenticator, settings, reactor, background, admit)
+        factory = Pop3Factory(authenticator, settings, reactor, admit)
 
-    To stop: close the ports, ``interrupt``, drain *background*, stop the database.
+    To stop: close the ports, ``interrupt``, drain ``factory.background``, then *background*, and
+    stop the database.
 
     Args:
         authenticator: Where users log in; the avatar for ``pop3.IMailbox`` is a ``Maildrop``.
         settings: Sections ``pop3``, ``login``, ``limits`` and ``log``.
         clock: For time-outs.
-        background: Runs the conversations.
         admit: Asked for each new connection; False: there are too many.
         limits: What one client may do; None: this factory counts for itself.
         entrance: What comes before the greeting.
@@ -284,7 +284,6 @@ class Pop3Factory(ServerFactory[Pop3Protocol]):
         authenticator: IAuthenticator,
         settings: Settings,
         clock: IReactorTime,
-        background: Background,
         admit: Callable[[], bool] = lambda: True,
         limits: Limits | None = None,
         entrance: Entrance = OPEN,
@@ -296,7 +295,8 @@ class Pop3Factory(ServerFactory[Pop3Protocol]):
         self.authenticator = authenticator
         self.settings = settings
         self.clock = clock
-        self.background = background
+        self.background = Background()
+        """Runs the conversations."""
         self.sessions: set[Pop3Protocol] = set()
         """The connections that are open."""
         self.logs_commands = settings.log.level is LogLevel.DEBUG

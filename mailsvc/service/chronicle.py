@@ -2,12 +2,10 @@
 
 from typing import Any
 
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from mailsvc.model.story import Happening
+from mailsvc.service.rounds import Rounds
 from mailsvc.store.database import Database
 from mailsvc.store.stories import write_stories
 
@@ -19,7 +17,7 @@ MOST_WAITING = 10_000
 """Rows that wait while the database does not answer; more are counted, and lost."""
 
 
-class Chronicle(Service):
+class Chronicle(Rounds):
     """
     Writes rows of the trail that belong to no transaction, some hundred at once.
 
@@ -28,14 +26,14 @@ class Chronicle(Service):
         clock: Tells when to write.
     """
 
+    every, title = EVERY, "writing the trail"
     _log = Logger()
 
     def __init__(self, database: Database, clock: Any) -> None:
+        super().__init__(clock)
         self._database = database
         self._waiting: list[tuple[int, Happening]] = []
         self._lost = 0
-        self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self.write()))
-        self._loop.clock = clock
 
     def note(self, happening: Happening) -> None:
         """Take one down; never waits, never fails."""
@@ -44,19 +42,11 @@ class Chronicle(Service):
         else:
             self._lost += 1
 
-    def startService(self) -> None:
-        """Start to write."""
-        super().startService()
-        _ = self._loop.start(EVERY, now=False)
-
-    def stopService(self) -> "Deferred[None]":
+    async def last(self) -> None:
         """Write the last ones."""
-        super().stopService()
-        if self._loop.running:
-            self._loop.stop()
-        return Deferred.fromCoroutine(self.write())
+        await self.round()
 
-    async def write(self) -> None:
+    async def round(self) -> None:
         """Write what waits; what cannot be written waits on."""
         try:
             while self._waiting:

@@ -146,6 +146,10 @@ class Listeners:
             listener.factory.use(settings)
             listener.factory.entrance = self._entrance(listener.settings)
 
+    def count_sessions(self) -> int:
+        """Count the open sessions of all listeners."""
+        return sum(len(one.factory.sessions) for one in self._listeners.values())
+
     def listeners(self) -> Sequence[ListenerState]:
         """Tell the state of every listener."""
         return [listener.state() for listener in self._listeners.values()]
@@ -299,18 +303,13 @@ class Listeners:
         for listener in listeners:
             listener.factory.interrupt()
         # Together: the patience is one, however many listeners there are.
-        waits = [Deferred.fromCoroutine(self._wait_for(listener)) for listener in listeners]
+        waits = [
+            Deferred.fromCoroutine(
+                listener.factory.background.drain_within(self._reactor, self._patience)
+            )
+            for listener in listeners
+        ]
         await gatherResults(waits)
-
-    async def _wait_for(self, listener: _Listener) -> None:
-        """Wait until the conversations have ended; in the end, cancel what is left."""
-        ended = Deferred.fromCoroutine(listener.factory.background.drain())
-        late = self._reactor.callLater(self._patience, listener.factory.background.cancel)
-        try:
-            await ended
-        finally:
-            if late.active():
-                late.cancel()
 
 
 @dataclass

@@ -5,24 +5,24 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from datetime import UTC, datetime
 from typing import Any
 
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredLock
-from twisted.internet.task import LoopingCall
+from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from mailsvc.background import Background
 from mailsvc.config.changes import fitting
 from mailsvc.config.settings import Settings
-from mailsvc.errors import CommandError, ConfigError, OperatorError
+from mailsvc.errors import CommandError, ConfigError, MailError, OperatorError
 from mailsvc.interfaces import ILiveSettings, ISwitchboard
 from mailsvc.model.switch import switch_of
+from mailsvc.service.rounds import Rounds
 from mailsvc.store.database import Database
 from mailsvc.store.settings import CONFIG, read_settings
 
 EVERY = 2.0
 """Seconds until a change on another node counts here, and how exactly a switch turns."""
 
+_Fitted = tuple[Settings, Mapping[str, str]]
+"""What ``fitting`` gives."""
 Trying = Callable[[Settings], AbstractAsyncContextManager[None]]
 """Gets something ready for other settings: goes over to them when the block succeeds."""
 
@@ -32,7 +32,7 @@ def _now() -> datetime:
 
 
 @implementer(ILiveSettings)
-class LiveSettings(Service):
+class LiveSettings(Rounds):
     """
     Puts changed settings and switches in force: after each change, and every few seconds.
 
@@ -40,10 +40,10 @@ class LiveSettings(Service):
         database: Where changes are.
         clock: Tells when to look.
         file: What config.yaml says.
-        floor: Opens and closes listeners.
         now: Tells the time, aware UTC.
     """
 
+    every, title = EVERY, "reading the settings"
     _log = Logger()
 
     def __init__(
@@ -51,11 +51,12 @@ class LiveSettings(Service):
         database: Database,
         clock: Any,
         file: Settings,
-        floor: ISwitchboard,
         now: Callable[[], datetime] = _now,
     ) -> None:
+        super().__init__(clock)
         self._database = database
-        self._floor = floor
+        self.floor: ISwitchboard | None = None
+        """Opens and closes listeners; they are made with these settings, and so after them."""
         self._now = now
         self.lock = DeferredLock()
         self.file = self.current = file
@@ -67,9 +68,6 @@ class LiveSettings(Service):
         self._rows: Mapping[str, Any] = {}
         self._adopted: Mapping[str, Any] = {}
         self._told = ""
-        self._background = Background()
-        self._loop = LoopingCall(self.look)
-        self._loop.clock = clock
 
     def begin(self, rows: Mapping[str, Any]) -> Settings:
         """
@@ -78,25 +76,9 @@ class LiveSettings(Service):
         Returns:
             What will be in force as soon as it does.
         """
-        self._background.start(self._adopt(rows), "the first settings")
-        return fitting(self.file, _changes(rows))[0]
-
-    def startService(self) -> None:
-        """Look again and again."""
-        super().startService()
-        _ = self._loop.start(EVERY, now=False)
-
-    def stopService(self) -> "Deferred[None]":
-        """Stop to look."""
-        super().stopService()
-        if self._loop.running:
-            self._loop.stop()
-        return Deferred.fromCoroutine(self._background.drain())
-
-    def look(self) -> None:
-        """Read what there is, and turn switches whose time has come."""
-        if self.running and not self.lock.locked:
-            self._background.start(self._look(), "reading the settings")
+        fitted = fitting(self.file, _changes(rows))
+        self._background.start(self._adopt(rows, fitted), "the first settings")
+        return fitted[0]
 
     @asynccontextmanager
     async def trying(self, settings: Settings) -> AsyncIterator[None]:
@@ -112,27 +94,28 @@ class LiveSettings(Service):
         for follow in self.followers:
             follow(settings)
 
-    async def _look(self) -> None:
+    async def round(self) -> None:
+        """Read what there is, and turn switches whose time has come."""
         async with self.lock:
             try:
                 rows = await self._database.run(read_settings)
-            except Exception as error:  # noqa: BLE001 - the next look tries again
+            except MailError as error:
                 self._log.warn("the settings could not be read: {error}", error=str(error))
                 rows = dict(self._rows)
             await self._adopt(rows)
 
-    async def _adopt(self, rows: Mapping[str, Any]) -> None:
+    async def _adopt(self, rows: Mapping[str, Any], fitted: _Fitted | None = None) -> None:
         self._rows = rows
         trouble = await self._turn()
         if rows != self._adopted:
-            trouble = await self._lay_over(rows) or await self._turn()
+            trouble = await self._lay_over(rows, fitted) or await self._turn()
         if trouble and trouble != self._told:
             self._log.error("{trouble}", trouble=trouble)
         self._told = trouble
 
-    async def _lay_over(self, rows: Mapping[str, Any]) -> str:
+    async def _lay_over(self, rows: Mapping[str, Any], fitted: _Fitted | None) -> str:
         """Put the changes in force; gives what went wrong, and tries again at the next look."""
-        settings, left_out = fitting(self.file, _changes(rows))
+        settings, left_out = fitted or fitting(self.file, _changes(rows))
         try:
             if settings != self.current:
                 async with self.trying(settings):
@@ -151,11 +134,14 @@ class LiveSettings(Service):
     async def _turn(self) -> str:
         """Start and stop what should be otherwise than it is; gives what went wrong."""
         now, trouble = self._now(), ""
-        for state in self._floor.listeners():
+        floor = self.floor
+        if floor is None:
+            return ""
+        for state in floor.listeners():
             wanted = switch_of(self._rows, state.name, state.service, now)
             if (wanted.running, wanted.until) != (state.running, state.until):
                 try:
-                    await self._floor.switch({state.name: wanted})
+                    await floor.switch({state.name: wanted})
                 except CommandError as error:
                     trouble = str(error)
         return trouble

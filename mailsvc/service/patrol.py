@@ -3,17 +3,13 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from mailsvc.background import Background
-from mailsvc.errors import MailError
 from mailsvc.interfaces import IDirectory, IRules
 from mailsvc.model.account import Account, Scope
 from mailsvc.model.session import Ending, Visit
+from mailsvc.service.rounds import Rounds
 
 EVERY = 2.0
 """Seconds between two rounds: switches turn by themselves, and other nodes change accounts."""
@@ -29,7 +25,7 @@ class Floor(Protocol):
         """End some of them."""
 
 
-class Patrol(Service):
+class Patrol(Rounds):
     """
     Compares who is logged in with who may be: every few seconds, and after each change.
 
@@ -44,6 +40,7 @@ class Patrol(Service):
         rules: Keep clients and users out; None: there are none.
     """
 
+    every, title = EVERY, "the patrol"
     _log = Logger()
 
     def __init__(
@@ -53,45 +50,12 @@ class Patrol(Service):
         clock: IReactorTime,
         rules: IRules | None = None,
     ) -> None:
+        super().__init__(clock)
         self._rules = rules
         self._floor = floor
         self._directory = directory
-        self._background = Background()
-        self._wanted = False
-        self._walking = False
-        self._loop = LoopingCall(self.walk)
-        self._loop.clock = clock
 
-    def startService(self) -> None:
-        """Start the rounds."""
-        super().startService()
-        _ = self._loop.start(EVERY, now=False)
-
-    def stopService(self) -> "Deferred[None]":
-        """Stop the rounds."""
-        super().stopService()
-        if self._loop.running:
-            self._loop.stop()
-        return Deferred.fromCoroutine(self._background.drain())
-
-    def walk(self) -> None:
-        """Start a round now, or another one behind that which is under way."""
-        self._wanted = True
-        if self.running and not self._walking:
-            self._walking = True
-            self._background.start(self._walk(), "patrol")
-
-    async def _walk(self) -> None:
-        try:
-            while self._wanted:
-                self._wanted = False
-                await self._round()
-        except MailError as error:
-            self._log.warn("the patrol could not look: {error}", error=str(error))
-        finally:
-            self._walking = False
-
-    async def _round(self) -> None:
+    async def round(self) -> None:
         """Look at each session once, and at each account once."""
         seen: dict[Any, Account | None] = {}
         gone: list[int] = []

@@ -3,13 +3,11 @@
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from mailsvc.config.settings import RetentionSettings
+from mailsvc.service.rounds import Rounds
 from mailsvc.store.database import Database, Query
 from mailsvc.store.expiry import (
     EXPIRE,
@@ -29,7 +27,7 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-class Retention(Service):
+class Retention(Rounds):
     """
     Removes old mail and old records while the service runs, and once at its start.
 
@@ -44,6 +42,7 @@ class Retention(Service):
         now: Tells the time, aware UTC.
     """
 
+    every, at_once, title = EVERY, True, "removing what is old"
     _log = Logger()
 
     def __init__(
@@ -54,37 +53,25 @@ class Retention(Service):
         clock: IReactorTime,
         now: Callable[[], datetime] = _now,
     ) -> None:
+        super().__init__(clock)
         self._database = database
         self._maildrops = maildrops
         self.settings = settings
         """How long records are kept; may be replaced."""
         self._now = now
-        self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self.round()))
-        self._loop.clock = clock
-
-    def startService(self) -> None:
-        """Start the rounds."""
-        super().startService()
-        _ = self._loop.start(EVERY)
-
-    def stopService(self) -> None:
-        """Stop them; one under way ends with its transaction."""
-        super().stopService()
-        if self._loop.running:
-            self._loop.stop()
 
     async def round(self) -> None:
         """Do it once; what fails is tried again in the next round, and holds nothing else up."""
-        await self._try("old mail", self._clear_inboxes())
+        await self._try_one("old mail", self._clear_inboxes())
         records = (
             ("rows of the trail", forget_story, self.settings.trail),
             ("records of removals", forget_removals, self.settings.expunged),
         )
         for name, query, seconds in records:
             if seconds is not None:
-                await self._try(name, self._forget(name, query, seconds))
+                await self._try_one(name, self._forget(name, query, seconds))
 
-    async def _try(self, name: str, work: Awaitable[None]) -> None:
+    async def _try_one(self, name: str, work: Awaitable[None]) -> None:
         try:
             await work
         except Exception as error:  # noqa: BLE001 - the next round tries again
@@ -92,7 +79,7 @@ class Retention(Service):
 
     async def _clear_inboxes(self) -> None:
         for inbox in await self._database.run(list_kept_inboxes):
-            await self._try("old mail", self._clear(inbox))
+            await self._try_one("old mail", self._clear(inbox))
 
     async def _clear(self, inbox: KeptInbox) -> None:
         before, removed = self._now() - timedelta(days=inbox.days), 0

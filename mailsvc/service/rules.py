@@ -4,19 +4,15 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall
-from twisted.logger import Logger
 from zope.interface import implementer
 
-from mailsvc.background import Background
 from mailsvc.errors import RecipientDenied, SenderDenied
 from mailsvc.interfaces import IRules
 from mailsvc.model.account import Account, Scope
 from mailsvc.model.address import Address
 from mailsvc.model.rule import Direction, Rule
 from mailsvc.policy.filters import RuleBook, denies
+from mailsvc.service.rounds import Rounds
 from mailsvc.store.database import Database
 from mailsvc.store.rules import all_rules
 
@@ -31,7 +27,7 @@ def _now() -> datetime:
 
 
 @implementer(IRules)
-class Rules(Service):
+class Rules(Rounds):
     """
     Answers by the rules; while the database does not answer, by those that were there last.
 
@@ -41,7 +37,7 @@ class Rules(Service):
         now: Tells the time, aware UTC.
     """
 
-    _log = Logger()
+    every, at_once, title = EVERY, True, "reading the rules"
 
     def __init__(
         self,
@@ -49,6 +45,7 @@ class Rules(Service):
         clock: Any,
         now: Callable[[], datetime] = _now,
     ) -> None:
+        super().__init__(clock)
         self._database = database
         self.on_change: Callable[[], None] = lambda: None
         """Called when there are other rules than before."""
@@ -56,21 +53,6 @@ class Rules(Service):
         self._known: list[Rule] = []
         self.book = RuleBook()
         """The rules in force."""
-        self._background = Background()
-        self._loop = LoopingCall(self.look)
-        self._loop.clock = clock
-
-    def startService(self) -> None:
-        """Look now, and again and again."""
-        super().startService()
-        _ = self._loop.start(EVERY)
-
-    def stopService(self) -> "Deferred[None]":
-        """Stop to look."""
-        super().stopService()
-        if self._loop.running:
-            self._loop.stop()
-        return Deferred.fromCoroutine(self._background.drain())
 
     def use(self, rules: list[Rule]) -> None:
         """Put other rules in force."""
@@ -78,16 +60,9 @@ class Rules(Service):
             self._known, self.book = rules, RuleBook(rules)
             self.on_change()
 
-    def look(self) -> None:
-        """Read the rules."""
-        if self.running:
-            self._background.start(self._look(), "reading the rules")
-
-    async def _look(self) -> None:
-        try:
-            self.use(await self._database.run(all_rules))
-        except Exception as error:  # noqa: BLE001 - the next look tries again
-            self._log.warn("the rules could not be read: {error}", error=str(error))
+    async def round(self) -> None:
+        """Read them."""
+        self.use(await self._database.run(all_rules))
 
     def admits(self, ip: str, scope: Scope) -> bool:
         """Whether a client may connect."""

@@ -2,8 +2,7 @@
 
 import gc
 import secrets
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Any
 
 from twisted.application.internet import TimerService
@@ -41,6 +40,7 @@ from mailsvc.service.chain import build_chain
 from mailsvc.service.chronicle import Chronicle
 from mailsvc.service.descriptors import allow_connections
 from mailsvc.service.first_run import set_up, show
+from mailsvc.service.following import Followers
 from mailsvc.service.listeners import Listeners, MailFactory
 from mailsvc.service.live import LiveSettings
 from mailsvc.service.logins import Logins
@@ -103,12 +103,13 @@ class MailService(MultiService):
         self._intake = self._make_intake()
         self._limits = Limits(settings.limits)
         self._upkeep = Upkeep(self._database, reactor, lambda: self._node, self._room.has_room)
-        self._pop3_work = Background()
+        self._leases = Background()
         self._rules = Rules(self._database, reactor)
         self._maildrops = Maildrops(self._database)
         self._retention = Retention(self._database, self._maildrops, settings.retention, reactor)
-        self._maildrop_door = MaildropDoor(self._maildrops, reactor, self._pop3_work, settings.pop3)
+        self._maildrop_door = MaildropDoor(self._maildrops, reactor, self._leases, settings.pop3)
         self._logins = self._make_logins()
+        self._live = LiveSettings(self._database, reactor, settings)
         self._certificates = Certificates(settings.tls.oldest_version)
         self._listeners = Listeners(
             reactor,
@@ -117,7 +118,7 @@ class MailService(MultiService):
             self._entrance,
             settings.limits.stop_timeout,
         )
-        self._live = LiveSettings(self._database, reactor, settings, self._listeners)
+        self._live.floor = self._listeners
         self._broadcaster = Broadcaster(
             self._database, reactor, lambda notice: write_notice(self._intake.hostname, notice)
         )
@@ -179,6 +180,7 @@ class MailService(MultiService):
 
     async def _stop(self) -> None:
         await self._listeners.close_all()
+        await self._leases.drain_within(self._reactor, self._live.current.limits.stop_timeout)
         await super().stopService()
         await self._logins.drain()
         self._close()
@@ -251,7 +253,9 @@ class MailService(MultiService):
     def _add_parts(self) -> None:
         """Add what runs by itself; the last one is stopped first."""
         self._look_after_mail()
-        self._watch_certificates()
+        looking = TimerService(self._settings.tls.look_every, self._certificates.look)
+        looking.clock = self._reactor
+        looking.setServiceParent(self)
         administration = self._make_administration()
         control = self._settings.control
         if control.remote is not None:
@@ -266,7 +270,22 @@ class MailService(MultiService):
             mode,
             None if control.remote is None else self._remote(control.remote),
         ).setServiceParent(self)
-        self._go_with_settings(administration)
+        Followers(
+            reactor=self._reactor,
+            listeners=self._listeners,
+            logs=self._logs,
+            certificates=self._certificates,
+            looking=looking,
+            intake=self._intake,
+            logins=self._logins,
+            directory=self._directory,
+            room=self._room,
+            limits=self._limits,
+            retention=self._retention,
+            maildrop_door=self._maildrop_door,
+            administration=administration,
+        ).follow(self._live)
+        self._live.setServiceParent(self)
 
     def _remote(self, settings: RemoteSettings) -> Remote:
         def enter(ip: str) -> Leave | None:
@@ -285,99 +304,31 @@ class MailService(MultiService):
         self._broadcaster.setServiceParent(self)
         patrol = Patrol(self._listeners, self._directory, self._reactor, self._rules)
         patrol.setServiceParent(self)
-        self._rules.on_change = patrol.walk
+        self._rules.on_change = patrol.wake
         self._rules.setServiceParent(self)
 
         def changed() -> None:
-            self._rules.look()
-            patrol.walk()
+            self._rules.wake()
+            patrol.wake()
 
         self._directory.on_change = changed
         self._retention.setServiceParent(self)
-
-    def _watch_certificates(self) -> None:
-        looking = TimerService(self._settings.tls.look_every, self._certificates.look)
-        looking.clock = self._reactor
-        looking.setServiceParent(self)
-
-        def use(settings: Settings) -> None:
-            if looking.step != settings.tls.look_every:
-                looking.stopService()
-                looking.step = settings.tls.look_every
-                looking.startService()
-
-        self._live.followers.append(use)
-
-    def _go_with_settings(self, administration: Administration) -> None:
-        """Let everything hold to changed settings."""
-        live = self._live
-        live.careful += [
-            lambda settings: self._listeners.trying(settings.listeners),
-            lambda settings: self._logs.trying(settings.log_folder, settings.log),
-            self._trying_certificates,
-            self._trying_filters,
-        ]
-        live.followers += [
-            self._use,
-            self._listeners.use,
-            lambda settings: administration.use(settings.shown_name, settings.smtp.largest_message),
-        ]
-        live.setServiceParent(self)
-
-    def _use(self, settings: Settings) -> None:
-        self._logins.use(settings)
-        self._directory.subaddress = settings.smtp.subaddress
-        self._directory.forget()
-        self._room.use(settings.spool)
-        self._limits.use(settings.limits)
-        self._retention.settings = settings.retention
-        self._intake.hostname = settings.shown_name
-        self._intake.submission.foreign_from = settings.smtp.submission_from
-        self._maildrop_door.use(settings.pop3)
-
-    @asynccontextmanager
-    async def _trying_certificates(self, settings: Settings) -> AsyncIterator[None]:
-        was, shall = self._live.current.tls, settings.tls
-        if (was.certificates, was.oldest_version) == (shall.certificates, shall.oldest_version):
-            yield
-            return
-        files = settings.tls.certificates or [
-            self_signed(settings.state / "tls", settings.shown_name)
-        ]
-        use = self._certificates.prepare(files, settings.tls.oldest_version)
-        yield
-        use()
-
-    @asynccontextmanager
-    async def _trying_filters(self, settings: Settings) -> AsyncIterator[None]:
-        if settings.filters == self._live.current.filters:
-            yield
-            return
-        chain = build_chain(settings.filters, self._reactor)
-        yield
-        self._intake.chain = chain
-
-    def _current(self) -> Settings:
-        """Give the settings in force; listeners are made before these are there."""
-        live = getattr(self, "_live", None)
-        return self._settings if live is None else live.current
 
     def _entrance(self, listener: ListenerSettings) -> Entrance:
         return Entrance(
             tls=listener.tls,
             certificates=self._certificates,
             proxies=listener.proxies,
-            handshake_timeout=self._current().tls.handshake_timeout,
+            handshake_timeout=self._live.current.tls.handshake_timeout,
         )
 
     def _factory(self, listener: ListenerSettings) -> MailFactory:
-        settings, kind, entrance = self._current(), listener.kind, self._entrance(listener)
+        settings, kind, entrance = self._live.current, listener.kind, self._entrance(listener)
         if kind is Kind.POP3:
             return Pop3Factory(
                 self._logins.authenticator,
                 settings,
                 self._reactor,
-                self._pop3_work,
                 self._admit,
                 self._limits,
                 entrance,
@@ -403,8 +354,7 @@ class MailService(MultiService):
 
     def _admit(self) -> bool:
         """Whether one more connection may stay; it is counted already."""
-        open_now = sum(one.sessions for one in self._listeners.listeners())
-        return open_now <= self._current().limits.connections
+        return self._listeners.count_sessions() <= self._live.current.limits.connections
 
 
 def _settle_memory() -> None:

@@ -4,14 +4,12 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from mailsvc.model.account import Account
 from mailsvc.model.ids import AccountId
+from mailsvc.service.rounds import Rounds
 from mailsvc.store.accounts import note_logins
 from mailsvc.store.database import Database
 from mailsvc.store.nodes import beat
@@ -21,7 +19,7 @@ EVERY = 5.0
 """Seconds between two rounds."""
 
 
-class Upkeep(Service):
+class Upkeep(Rounds):
     """
     Keeps the database in order while the service runs.
 
@@ -32,6 +30,7 @@ class Upkeep(Service):
         has_room: Whether the disk has room.
     """
 
+    every, title = EVERY, "upkeep"
     _log = Logger()
 
     def __init__(
@@ -41,39 +40,30 @@ class Upkeep(Service):
         alive: Callable[[], tuple[int, int]],
         has_room: Callable[[], bool],
     ) -> None:
+        super().__init__(clock)
         self._database = database
         self._clock = clock
         self._has_room = has_room
         self._alive = alive
         self._logins: dict[AccountId, datetime] = {}
-        self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self.round()))
-        self._loop.clock = clock
 
     def logged_in(self, account: Account) -> None:
         """Note a login; written at the next round, many in one row each."""
         self._logins[account.id] = datetime.now(UTC)
 
-    def startService(self) -> None:
-        """Start the rounds."""
-        super().startService()
-        _ = self._loop.start(EVERY, now=False)
-
-    def stopService(self) -> "Deferred[None]":
-        """Stop the rounds and do a last one, so that no login is forgotten."""
-        super().stopService()
-        if self._loop.running:
-            self._loop.stop()
-        return Deferred.fromCoroutine(self._try("noting the last logins", self._note_logins))
+    async def last(self) -> None:
+        """Note the last logins, so that none is forgotten."""
+        await self._try_one("noting the last logins", self._note_logins)
 
     async def round(self) -> None:
         """Do everything once; what fails is tried again in the next round."""
-        await self._try("noting logins", self._note_logins)
-        await self._try("a sign of life", self._beat)
-        await self._try("emptying the log", self._empty_log)
-        await self._try("purging bodies", self._purge)
-        await self._try("giving room back", self._give_room_back)
+        await self._try_one("noting logins", self._note_logins)
+        await self._try_one("a sign of life", self._beat)
+        await self._try_one("emptying the log", self._empty_log)
+        await self._try_one("purging bodies", self._purge)
+        await self._try_one("giving room back", self._give_room_back)
 
-    async def _try(self, name: str, work: Callable[[], Awaitable[Any]]) -> None:
+    async def _try_one(self, name: str, work: Callable[[], Awaitable[Any]]) -> None:
         try:
             await work()
         except Exception as error:  # noqa: BLE001 - the next round tries again

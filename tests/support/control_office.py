@@ -168,7 +168,8 @@ class Office:
             listener("submission", "submission", "smtp", 2587),
             listener("pop3", "pop3", "pop3", 2110),
         )
-        self.live = LiveSettings(self.database, self.clock, Settings(), self.switchboard)
+        self.live = LiveSettings(self.database, self.clock, Settings())
+        self.live.floor = self.switchboard
         passwords: Any = PlainPasswords()
         guard = LoginGuard(self.clock.seconds, LoginSettings(failures_per_account=Rate(5, 60.0)))
         checker = AccountChecker(self.directory, passwords, guard)

@@ -197,10 +197,11 @@ class PostOffice:
             self._make_authenticator(),
             self.settings,
             self.clock,
-            self.background,
             self._has_place,
             shortest_keep=self.accounts.shortest_keep,
         )
+        # One for conversations and leases, so that a test sees all that is left.
+        self.factory.background = self.background
 
     def _make_authenticator(self) -> Authenticator:
         door = MaildropDoor(self._opened, self.clock, self.background, self.settings.pop3)

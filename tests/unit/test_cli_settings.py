@@ -142,7 +142,8 @@ def _live(office: Office, clock: Clock, now: datetime) -> LiveSettings:
     def tell() -> datetime:
         return now + timedelta(seconds=clock.seconds() - start)
 
-    live = LiveSettings(office.database, clock, Settings(), office.switchboard, tell)
+    live = LiveSettings(office.database, clock, Settings(), tell)
+    live.floor = office.switchboard
     live.startService()
     return live
 

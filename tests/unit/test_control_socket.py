@@ -53,6 +53,12 @@ def _mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
+def _live(database: Database, reactor: Any, switchboard: PaperSwitchboard) -> LiveSettings:
+    live = LiveSettings(database, reactor, Settings())
+    live.floor = switchboard
+    return live
+
+
 class TestWhole:
     """mailctl, socket, threads, database: nothing is pretended."""
 
@@ -75,7 +81,7 @@ class TestWhole:
                 prover=Prover(AccountChecker(directory, passwords, guard), directory),
                 switchboard=switchboard,
                 logbook=PaperLogs(),
-                live=LiveSettings(database, reactor, Settings(), switchboard),
+                live=_live(database, reactor, switchboard),
                 clock=reactor,
                 hostname="mail.test.com",
                 version="1.2.3",

@@ -56,7 +56,7 @@ def _ended(now: Account | None, scope: Scope = Scope.POP3) -> bool:
     floor.enter(1, ALICE, scope)
     patrol = Patrol(floor, Accounts(*([] if now is None else [now])), Clock())
     patrol.startService()
-    patrol.walk()
+    patrol.wake()
     return floor.ended == [(1, Ending.LOCKED_OUT)]
 
 
@@ -96,7 +96,7 @@ def test_nobody_is_looked_for_who_has_not_logged_in() -> None:
     patrol.startService()
     directory.fault = AssertionError("it was asked")
 
-    patrol.walk()
+    patrol.wake()
 
     assert floor.ended == []
 
@@ -125,7 +125,7 @@ def test_a_database_that_does_not_answer_sends_nobody_away() -> None:
     patrol = Patrol(floor, directory, clock)
     patrol.startService()
     directory.fault = StorageFailed("down")
-    patrol.walk()
+    patrol.wake()
     assert floor.ended == []
 
     directory.fault = None

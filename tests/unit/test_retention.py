@@ -299,7 +299,7 @@ def test_it_looks_at_the_start_and_every_ten_minutes() -> None:
     retention = Retention(Silent(), None, FOR_EVER, clock)  # type: ignore[arg-type]  # as far as asked
     retention.startService()
     clock.advance(EVERY)
-    retention.stopService()
+    _ = retention.stopService()
     clock.advance(EVERY)
 
     assert len(asked) == 2

@@ -5,6 +5,7 @@ from contextlib import closing
 from pathlib import Path
 from poplib import POP3
 from socket import create_server
+from time import monotonic
 
 import pytest
 
@@ -177,3 +178,21 @@ def test_a_service_stops_for_a_time(make_daemon: MakeDaemon) -> None:
     daemon.start(expect=("mx", "submission"))
     assert not _greets(daemon.ports["pop3"])
     wait_until(lambda: _greets(daemon.ports["pop3"]), "the end of the time", 15)
+
+
+def test_a_listener_ends_and_the_others_do_not_notice(daemon: Daemon) -> None:
+    """Neither does who stops it wait for their sessions."""
+    [port] = free_ports(1)
+    _set(daemon, "limits.stop_timeout", "5s")
+    _set(daemon, "listeners.lan", f"{{kind: pop3, port: {port}}}")
+    with closing(daemon.pop3("alice")) as session:
+        assert daemon.mailctl("settings", "reset", "listeners.lan").status == 0
+        assert session.noop().startswith(b"+OK")
+        began = monotonic()
+        _set(daemon, "listeners.lan", f"{{kind: pop3, port: {port}}}")
+        assert daemon.mailctl("service", "stop", "lan").status == 0
+        assert daemon.mailctl("settings", "reset", "listeners.lan").status == 0
+        # Two patiences would have passed.
+        assert monotonic() - began < 9
+        assert session.noop().startswith(b"+OK")
+        session.quit()

@@ -89,7 +89,7 @@ def _authorities(path: Path) -> Any:
 
 def _digest(fingerprint: str) -> str:
     plain = fingerprint.lower().removeprefix("sha256:").replace(":", "").strip()
-    if len(plain) != 64 or not all(one in "0123456789abcdef" for one in plain):  # noqa: PLR2004
+    if len(plain) != 64 or not all(one in "0123456789abcdef" for one in plain):  # noqa: PLR2004 - SHA-256
         raise ConfigError(
             f"{fingerprint!r} is no fingerprint: SHA-256 has 64 hexadecimal digits; on the"
             ' server "mailctl status" shows it'
