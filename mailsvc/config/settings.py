@@ -8,19 +8,22 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 from mailsvc.config.units import (
     MIB,
     Age,
     Count,
+    CountOrNone,
     Octets,
     OctetsOrNone,
     Rate,
     RateOrNone,
     Seconds,
     SecondsOrNone,
+    parse_host,
     parse_network,
+    parse_route,
 )
 
 
@@ -73,6 +76,29 @@ class WithoutTls(StrEnum):
     NEVER = "never"
     LOOPBACK = "loopback"
     ALWAYS = "always"
+
+
+class Relay(StrEnum):
+    """Who may send to other servers."""
+
+    USERS = "users"
+    NOBODY = "nobody"
+
+
+class TlsPolicy(StrEnum):
+    """How much TLS another server must have."""
+
+    NONE = "none"
+    OPPORTUNISTIC = "opportunistic"
+    REQUIRED = "required"
+    VERIFIED = "verified"
+
+
+class Forwarding(StrEnum):
+    """The sender of mail that an alias, a group or a forward sends to another server."""
+
+    KEEP = "keep"
+    SRS = "srs"
 
 
 class LineEnds(StrEnum):
@@ -267,6 +293,47 @@ class LimitSettings(_Section):
     login_recipients: RateOrNone = Rate(5000, 86_400.0)
 
 
+RouteDomain = Annotated[str, AfterValidator(parse_route)]
+"""A domain, ``.domain`` for all that is below it, or ``*`` for everything."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RouteSettings(_Section):
+    """One entry of ``outbound.routes``."""
+
+    domains: Annotated[tuple[RouteDomain, ...], Field(min_length=1)]
+    host: Annotated[str, AfterValidator(parse_host)]
+    port: Annotated[int, Field(ge=1, le=65535, strict=True)] = 25
+    tls: TlsPolicy | None = None
+    implicit: bool = False
+    user: str | None = None
+    password: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutboundSettings(_Section):
+    """The ``outbound`` section."""
+
+    relay: Relay = Relay.USERS
+    routes: dict[str, RouteSettings] = field(default_factory=dict)
+    tls: TlsPolicy = TlsPolicy.OPPORTUNISTIC
+    dns: tuple[str, ...] = ()
+    first_retry: Seconds = 300.0
+    longest_retry: Seconds = 4 * 3600.0
+    lifetime: Seconds = 5 * 86_400.0
+    delay_notice: Age = 4 * 3600.0
+    connections: Count = 50
+    host_connections: Count = 5
+    connection_messages: Count = 100
+    connect_timeout: Seconds = 30.0
+    command_timeout: Seconds = 300.0
+    end_timeout: Seconds = 600.0
+    forwarding: Forwarding = Forwarding.KEEP
+    dkim: bool = True
+    daily_messages: CountOrNone = 1000
+    daily_new_recipients: CountOrNone = 200
+
+
 @dataclass(frozen=True, kw_only=True)
 class RetentionSettings(_Section):
     """The ``retention`` section."""
@@ -348,6 +415,7 @@ class Settings(_Section):
     registration: RegistrationSettings = field(default_factory=RegistrationSettings)
     spool: SpoolSettings = field(default_factory=SpoolSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
+    outbound: OutboundSettings = field(default_factory=OutboundSettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
     control: ControlSettings = field(default_factory=ControlSettings)
     log: LogSettings = field(default_factory=LogSettings)

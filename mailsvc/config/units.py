@@ -1,10 +1,12 @@
 """Sizes, times, rates and networks as people write them: ``25 MiB``, ``5m``, ``600/1h``."""
 
 import re
-from ipaddress import IPv4Network, IPv6Network, ip_interface
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface
 from typing import Annotated, NamedTuple
 
 from pydantic import BeforeValidator, Field, PlainSerializer
+
+from mailsvc.model.address import parse_domain
 
 KIB = 1 << 10
 MIB = 1 << 20
@@ -128,6 +130,32 @@ def parse_network(value: object) -> IPv4Network | IPv6Network:
     return written.network
 
 
+def parse_host(value: str) -> str:
+    """
+    Read the name or the address of another server.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    try:
+        return str(ip_address(value))
+    except ValueError:
+        return parse_domain(value, utf8=True)
+
+
+def parse_route(value: str) -> str:
+    """
+    Read the domains that go one way: one, ``.domain`` for all below it, or ``*`` for all.
+
+    Raises:
+        ValueError: It is none of these.
+    """
+    if value == "*":
+        return value
+    dot = "." if value.startswith(".") else ""
+    return dot + parse_domain(value.removeprefix("."), utf8=True)
+
+
 def _parse(value: object, units: dict[str, float] | dict[str, int], allowed: str) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
         if not abs(value) <= _LARGEST:  # also what YAML calls .inf and .nan
@@ -161,6 +189,8 @@ Age = Annotated[
 """How long something is kept; null: for ever."""
 Count = Annotated[int, Field(gt=0, strict=True)]
 """A whole number above 0."""
+CountOrNone = Annotated[int, Field(ge=0, strict=True)] | None
+"""A whole number; null: no limit."""
 RateOrNone = Annotated[
     Rate | None,
     BeforeValidator(lambda value: None if value is None else parse_rate(value)),

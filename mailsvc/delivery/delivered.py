@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from mailsvc.delivery.leaving import is_passed_on
 from mailsvc.delivery.reports import LARGEST_QUOTE, Action, Fate, Report, write_report
 from mailsvc.delivery.routing import target_of
 from mailsvc.interfaces import IDirectory
@@ -20,7 +21,7 @@ _NULL_PATH = b"Return-Path: <>\r\n"
 @dataclass(frozen=True)
 class Reporter:
     """
-    Makes reports of success for senders of ours; others cannot be reached yet.
+    Makes reports of success for senders of ours: only they can ask for them.
 
     Args:
         directory: Finds the sender's mailbox.
@@ -41,7 +42,11 @@ class Reporter:
         Raises:
             StorageFailed: The database does not answer.
         """
-        asked = [one for one in envelope.recipients if Notify.SUCCESS in one.notify]
+        asked = [
+            one
+            for one in envelope.recipients
+            if Notify.SUCCESS in one.notify and not is_passed_on(one)
+        ]
         sender = envelope.sender
         if not asked or sender is None:
             return delivery
@@ -83,4 +88,5 @@ class Reporter:
 
 def _action(recipient: Recipient) -> Action:
     """Tell of a group that it is one; RFC 3461 section 5.2.7.3."""
-    return Action.DELIVERED if len(recipient.accounts) == 1 else Action.EXPANDED
+    alone = len(recipient.accounts) == 1 and not recipient.remote
+    return Action.DELIVERED if alone else Action.EXPANDED

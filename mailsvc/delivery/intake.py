@@ -1,12 +1,15 @@
 """The one way for a message into the service: trace, filters, routing, one transaction."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from mailsvc.config.settings import OutboundSettings
 from mailsvc.delivery.binary import BinaryConversion
 from mailsvc.delivery.delivered import Reporter
+from mailsvc.delivery.leaving import leaving
 from mailsvc.delivery.notices import write_notice
 from mailsvc.delivery.routing import targets_of
 from mailsvc.delivery.submission import SubmissionRules
@@ -39,6 +42,8 @@ class Intake:
         submission: What is asked of our users' messages.
         binary: Makes lines of messages that have none.
         tell: Takes down what is refused.
+        outbound: How mail leaves; may be replaced while the service runs.
+        wake: Called when mail waits to leave.
     """
 
     database: Database
@@ -47,6 +52,8 @@ class Intake:
     submission: SubmissionRules
     binary: BinaryConversion
     tell: Tell = untold
+    outbound: OutboundSettings = field(default_factory=OutboundSettings)
+    wake: Callable[[], None] = lambda: None
     _log = Logger()
 
     def __post_init__(self) -> None:
@@ -85,15 +92,17 @@ class Intake:
             self._deliver,
             delivery,
             octets=delivery.weight,
-            shard=delivery.targets[0].folder,
+            shard=delivery.targets[0].folder if delivery.targets else delivery.message,
         )
+        if delivery.queued:
+            self.wake()
         receipt = Receipt(delivery.message, delivery.octets)
         self._log.info(
             "accepted {id}: {octets} octets from <{sender}> for {count} recipients",
             id=receipt.queue_id,
             octets=receipt.octets,
             sender=delivery.sender,
-            count=len(delivery.targets),
+            count=len(delivery.targets) + len(delivery.queued),
         )
         return receipt
 
@@ -144,6 +153,8 @@ class Intake:
             received=envelope.received,
             client_ip=envelope.client.ip,
             targets=targets_of(envelope),
+            login=None if envelope.login is None else envelope.login.id,
+            queued=leaving(envelope, message, self.database.ids, self.outbound),
         )
 
 

@@ -2,35 +2,44 @@
 
 from collections.abc import Sequence
 
+from mailsvc.config.settings import Relay
 from mailsvc.errors import MailboxFull
 from mailsvc.interfaces import IDirectory
 from mailsvc.model.account import Account
 from mailsvc.model.address import Address
+from mailsvc.model.route import Route
 from mailsvc.policy.quota import check_room, has_quota
-from mailsvc.policy.relay import check_route, refuse_recipient
+from mailsvc.policy.relay import check_relay, check_route
 
 
-async def find_mailboxes(
-    directory: IDirectory, address: Address, login: Account | None, octets: int
-) -> tuple[Account, ...]:
+async def find_way(
+    directory: IDirectory,
+    address: Address,
+    login: Account | None,
+    octets: int,
+    relay: Relay = Relay.USERS,
+) -> Route:
     """
-    Find the mailboxes that get a message for one recipient.
+    Find the mailboxes, here and elsewhere, that get a message for one recipient.
 
     Args:
         login: Who sends it; None: another server.
         octets: The size that the client has declared; 0: none.
+        relay: Who may send to other servers.
 
     Returns:
-        One at least, each once.
+        It is open: somebody gets the message.
 
     Raises:
         MailError: The recipient is refused; see ``policy.relay`` and ``policy.quota``.
     """
     if not await directory.is_local(address.domain):
-        refuse_recipient(disabled=await directory.is_disabled(address.domain), login=login)
-    accounts = check_route(await directory.route(address))
-    await _check_room(directory, accounts, octets)
-    return accounts
+        disabled = await directory.is_disabled(address.domain)
+        return check_relay(address, relay, disabled=disabled, login=login)
+    route = check_route(await directory.route(address))
+    if not route.remote:
+        await _check_room(directory, route.accounts, octets)
+    return route
 
 
 async def _check_room(directory: IDirectory, accounts: Sequence[Account], octets: int) -> None:

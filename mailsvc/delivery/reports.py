@@ -66,6 +66,7 @@ class Report:
         now: When the report is made; aware UTC.
         fates: One at least.
         header: The start of the message as it was delivered; only its header is shown.
+        whole: All of the message is there and shown.
     """
 
     hostname: str
@@ -75,6 +76,7 @@ class Report:
     now: datetime
     fates: Sequence[Fate]
     header: bytes
+    whole: bool = False
 
     @property
     def international(self) -> bool:
@@ -166,7 +168,8 @@ def _explanation(report: Report) -> bytes:
             if fate.action is action:
                 lines.append(f"    {fate.recipient}")
                 lines += [f"        {fate.diagnostic}"] if fate.diagnostic else []
-    lines += ["", "The header of your message is below.", ""]
+    what = "Your message is below." if report.whole else "The header of your message is below."
+    lines += ["", what, ""]
     return _part("text/plain; charset=utf-8", "\r\n".join(lines).encode())
 
 
@@ -208,7 +211,10 @@ def _recipient_fields(fate: Fate) -> list[str]:
 
 
 def _original(report: Report) -> bytes:
-    """Show the header of the message, never more than that: RFC 3461 section 4.3."""
+    """Show the header of the message, or all of it; RFC 3461 section 4.3."""
+    if report.whole:
+        kind = "message/rfc822" if report.header.partition(b"\r\n\r\n")[0].isascii() else None
+        return _part(kind or "message/global", report.header)
     header = report.header.partition(b"\r\n\r\n")[0].removesuffix(b"\r\n") + b"\r\n"
     if len(header) > LARGEST_QUOTE:
         header = header[: header.rfind(b"\r\n", 0, LARGEST_QUOTE) + 2]

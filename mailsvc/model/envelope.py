@@ -86,15 +86,18 @@ class Recipient(NamedTuple):
 
     Args:
         address: As the client wrote it.
-        accounts: Whose inboxes it goes to, as looked up at RCPT; one at least, each once.
+        accounts: Whose inboxes it goes to, as looked up at RCPT, each once.
         notify: When the sender wants a report; empty: the sender has not said.
         original: ORCPT, decoded, such as ``rfc822;bob@example.com``; empty: none.
+        remote: The addresses on other servers that it goes to: its own, or those behind it;
+            with *accounts* one at least.
     """
 
     address: Address
     accounts: tuple[Account, ...]
     notify: frozenset[Notify] = frozenset()
     original: str = ""
+    remote: tuple[Address, ...] = ()
 
 
 class Envelope(NamedTuple):

@@ -63,6 +63,7 @@ class Outgoing:
         utf8: A header field is in UTF-8: RFC 6531 is needed whatever the addresses are.
         returns: RET; None: the sender has not said.
         identifier: ENVID, decoded; empty: none.
+        require_tls: RFC 8689: it goes no further without verified TLS.
     """
 
     sender: Address | None
@@ -72,6 +73,7 @@ class Outgoing:
     utf8: bool = False
     returns: Return | None = None
     identifier: str = ""
+    require_tls: bool = False
 
 
 class Outcome(StrEnum):

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
+from mailsvc.model.address import Address
 from mailsvc.model.ids import MessageId
 from mailsvc.model.outgoing import Outcome
+from mailsvc.model.status import Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +27,8 @@ class Queued:
         identifier: ENVID, decoded.
         original: ORCPT, decoded.
         created: When it was accepted, aware UTC.
+        require_tls: It leaves over verified TLS or not at all; RFC 8689.
+        notice_at: When the sender is told of a delay, aware UTC; None: never, or done.
     """
 
     id: int
@@ -38,6 +43,8 @@ class Queued:
     returns: str = ""
     identifier: str = ""
     original: str = ""
+    require_tls: bool = False
+    notice_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +61,8 @@ class Settled:
         tls: The cipher; empty: there was none.
         conversation: What was said.
         started: When the attempt began, aware UTC.
+        status: RFC 3463.
+        report: What the sender is told: the action of RFC 3464 section 2.3.3; empty: nothing.
     """
 
     id: int
@@ -64,8 +73,55 @@ class Settled:
     host: str = ""
     tls: str = ""
     conversation: str = ""
+    status: Status = Status(2, 0, 0)  # noqa: RUF009 - immutable
+    report: str = ""
 
     @property
     def ended(self) -> bool:
         """Whether there will be no other attempt."""
         return self.outcome in {Outcome.DONE, Outcome.BOUNCE}
+
+
+class Attempted(NamedTuple):
+    """
+    One attempt with recipients of one message that have the same sender.
+
+    Args:
+        owner: Who holds their rows.
+        pairs: Each row with what became of it; one at least.
+    """
+
+    owner: int
+    pairs: tuple[tuple[Queued, Settled], ...]
+
+
+class Telling(NamedTuple):
+    """
+    What a sender is to be told of an attempt.
+
+    Args:
+        recipient: Who is told.
+        pairs: The rows that are told of.
+        start: The message, or its start with the whole header; without Return-Path.
+        whole: Whether all of it is shown.
+    """
+
+    recipient: Address
+    pairs: tuple[tuple[Queued, Settled], ...]
+    start: bytes
+    whole: bool
+
+
+class Letter(NamedTuple):
+    """
+    A message as it is stored.
+
+    Args:
+        octets: Of all of it.
+        skip: Octets of the Return-Path field, which does not leave.
+        body: All of it; None: it is read piece by piece.
+    """
+
+    octets: int
+    skip: int
+    body: bytes | None

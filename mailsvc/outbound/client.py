@@ -93,6 +93,8 @@ class Conversation:
         """What was said."""
         self.usable = True
         """Whether another message can be sent."""
+        self.server = ""
+        """How the server calls itself."""
 
     async def greet(self) -> None:
         """
@@ -109,6 +111,7 @@ class Conversation:
     async def _hello(self) -> None:
         answer = await self._ask(f"EHLO {self._hostname}")
         self.extensions = {}
+        self.server = answer.lines[0].partition(" ")[0]
         if answer.good:
             for line in answer.lines[1:]:
                 keyword, _, parameters = line.partition(" ")
@@ -135,7 +138,24 @@ class Conversation:
         if answer.code != 220:  # noqa: PLR2004 - RFC 3207 section 4
             self._refused(answer, "answers STARTTLS with")
         if self._dialogue.pending:
-            self._give_up("said something behind STARTTLS: somebody may be in between")
+            self._give_up("said something behind STARTTLS: somebody may be in between", (4, 7, 0))
+        cipher = await self.begin_tls(creator)
+        await self._hello()
+        return cipher
+
+    async def begin_tls(self, creator: object) -> str:
+        """
+        Switch to TLS before anything is said; RFC 8314 section 3.3.
+
+        Args:
+            creator: As in ``start_tls``.
+
+        Returns:
+            The cipher.
+
+        Raises:
+            Broken: There is no TLS, and the connection is of no use.
+        """
         try:
             channel = await self._dialogue.start_tls(creator, self._patience.tls)
         except (HungUp, TimedOut, Stopping) as error:
@@ -143,7 +163,6 @@ class Conversation:
             why = type(error).__name__ if fault is None else str(fault)
             raise Broken(f"no TLS with the server: {why}", Status(4, 7, 5)) from None
         self.transcript.note("-", f"TLS: {channel.cipher}")
-        await self._hello()
         return channel.cipher
 
     async def log_in(self, user: str, password: str) -> None:
@@ -230,6 +249,9 @@ class Conversation:
         if "SMTPUTF8" not in self.extensions and not _is_ascii(mail):
             text = "The server takes no addresses and header fields in UTF-8 (RFC 6531)"
             return Fate(Outcome.BOUNCE, Status(5, 6, 7), text)
+        if mail.require_tls and "REQUIRETLS" not in self.extensions:
+            text = "The server does not promise to keep to TLS (RFC 8689)"
+            return Fate(Outcome.BOUNCE, Status(5, 7, 30), text)
         if mail.eight_bit and "8BITMIME" not in self.extensions:
             text = "The server takes no messages with 8-bit content (RFC 6152)"
             return Fate(Outcome.BOUNCE, Status(5, 6, 3), text)
@@ -243,6 +265,8 @@ class Conversation:
             parts.append("BODY=8BITMIME")
         if not _is_ascii(mail):
             parts.append("SMTPUTF8")
+        if mail.require_tls:
+            parts.append("REQUIRETLS")
         if "DSN" in self.extensions:
             parts += [] if mail.returns is None else [f"RET={mail.returns.value}"]
             parts += [f"ENVID={encode_xtext(mail.identifier)}"] if mail.identifier else []

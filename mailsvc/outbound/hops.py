@@ -107,6 +107,16 @@ async def find_hops(
     return await _hosts(resolver, domain, [name for _, name in exchanges[:MOST_HOSTS]])
 
 
+async def find_address(resolver: Resolver, host: str) -> Hop:
+    """
+    Find the addresses of one server by its name.
+
+    Raises:
+        NoHop: It has none, for ever or for now.
+    """
+    return await _host(resolver, host, alone=True)
+
+
 def _literal(domain: str) -> Hop:
     """Read an address literal; RFC 5321 section 4.1.3."""
     text = domain[1:-1]

@@ -1,8 +1,6 @@
 """Whose mail we take: never an open relay; RFC 5321 section 7.1, RFC 6409 section 6."""
 
-from typing import NoReturn
-
-from mailsvc.config.settings import WithoutTls
+from mailsvc.config.settings import Relay, WithoutTls
 from mailsvc.errors import (
     DomainDisabled,
     MailboxDisabled,
@@ -12,6 +10,7 @@ from mailsvc.errors import (
     RelayDenied,
 )
 from mailsvc.model.account import Account
+from mailsvc.model.address import Address
 from mailsvc.model.envelope import Client
 from mailsvc.model.route import DeadEnd, Route
 from mailsvc.model.status import Status
@@ -39,23 +38,26 @@ def check_sender(login: Account, owner: Account | None) -> None:
         raise SenderNotYours
 
 
-def refuse_recipient(*, disabled: bool, login: Account | None) -> NoReturn:
+def check_relay(address: Address, rule: Relay, *, disabled: bool, login: Account | None) -> Route:
     """
     Decide on RCPT for a domain that is not ours, or not in use.
 
     Args:
-        disabled: It is ours and switched off.
+        rule: Who may send to other servers.
+        disabled: The domain is ours and switched off.
         login: Who is logged in; None: mail from another server.
 
     Raises:
         DomainDisabled: It is.
-        RelayDenied: The domain is not ours.
+        RelayDenied: The mail may not leave.
     """
     if disabled:
         raise DomainDisabled
-    if login is not None:
+    if login is None:
+        raise RelayDenied
+    if rule is Relay.NOBODY:
         raise RelayDenied("This server delivers to its own domains only")
-    raise RelayDenied
+    return Route((), remote=(address,))
 
 
 _DEAD_ENDS: dict[DeadEnd, type[MailError]] = {
@@ -65,21 +67,21 @@ _DEAD_ENDS: dict[DeadEnd, type[MailError]] = {
 }
 
 
-def check_route(route: Route) -> tuple[Account, ...]:
+def check_route(route: Route) -> Route:
     """
     Decide on RCPT for a domain of ours.
 
     Returns:
-        The accounts that get the message; one at least.
+        The same; somebody gets the mail.
 
     Raises:
         NoSuchMailbox: Nobody has that address.
         MailboxDisabled: All it leads to is switched off.
         MailLoop: It leads to itself only.
     """
-    if not route.accounts:
+    if not route.open:
         raise _DEAD_ENDS[route.dead_end]
-    return route.accounts
+    return route
 
 
 def may_log_in(client: Client, rule: WithoutTls, *, secure: bool) -> bool:

@@ -17,6 +17,7 @@ from mailsvc.service.listeners import Listeners
 from mailsvc.service.live import LiveSettings
 from mailsvc.service.logins import Logins
 from mailsvc.service.logs import LogFiles
+from mailsvc.service.outbox import Outbox
 from mailsvc.service.retention import Retention
 from mailsvc.service.self_signed import self_signed
 from mailsvc.spool import SpoolRoom
@@ -45,6 +46,7 @@ class Followers:
     room: SpoolRoom
     limits: Limits
     retention: Retention
+    outbox: Outbox
     maildrop_door: MaildropDoor
     administration: Administration
 
@@ -67,6 +69,8 @@ class Followers:
         self.retention.settings = settings.retention
         self.intake.hostname = settings.shown_name
         self.intake.submission.foreign_from = settings.smtp.submission_from
+        self.intake.outbound = settings.outbound
+        self.outbox.use(settings)
         self.maildrop_door.use(settings.pop3)
         self.administration.use(settings.shown_name, settings.smtp.largest_message)
 

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from mailsvc.background import Background
-from mailsvc.config.settings import ListenerSettings, Settings
+from mailsvc.config.settings import Kind, ListenerSettings, Settings
 from mailsvc.errors import CommandError, NotFound, StartError
 from mailsvc.interfaces import ISwitchboard
 from mailsvc.model.account import Scope
@@ -149,6 +149,13 @@ class Listeners:
     def count_sessions(self) -> int:
         """Count the open sessions of all listeners."""
         return sum(len(one.factory.sessions) for one in self._listeners.values())
+
+    def has_mail_port(self, port: int) -> bool:
+        """Tell whether a listener that takes mail has a port."""
+        return any(
+            one.port is not None and one.number == port and one.settings.kind is not Kind.POP3
+            for one in self._listeners.values()
+        )
 
     def listeners(self) -> Sequence[ListenerState]:
         """Tell the state of every listener."""

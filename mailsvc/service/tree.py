@@ -45,6 +45,7 @@ from mailsvc.service.listeners import Listeners, MailFactory
 from mailsvc.service.live import LiveSettings
 from mailsvc.service.logins import Logins
 from mailsvc.service.logs import LogFiles
+from mailsvc.service.outbox import Outbox
 from mailsvc.service.patrol import Patrol
 from mailsvc.service.retention import Retention
 from mailsvc.service.rules import Rules
@@ -60,6 +61,7 @@ from mailsvc.store.database import Database
 from mailsvc.store.directory import Directory
 from mailsvc.store.engine import open_engines
 from mailsvc.store.maildrop import Maildrops, drop_leases
+from mailsvc.store.queue import free_leases
 from mailsvc.store.rules import all_rules
 from mailsvc.store.schema import prepare, transact
 from mailsvc.store.settings import read_settings, shared_secret
@@ -122,6 +124,15 @@ class MailService(MultiService):
         self._broadcaster = Broadcaster(
             self._database, reactor, lambda notice: write_notice(self._intake.hostname, notice)
         )
+        self._outbox = Outbox(
+            self._database,
+            reactor,
+            settings,
+            self._node[1],
+            lambda: self._intake.hostname,
+            self._listeners.has_mail_port,
+        )
+        self._intake.wake = self._outbox.wake
         self._add_parts()
 
     def privilegedStartService(self) -> None:
@@ -153,6 +164,7 @@ class MailService(MultiService):
         self._ids.join(number)
         if engines.sqlite:
             transact(engines, drop_leases)
+            transact(engines, free_leases)
         self._logins.secret = transact(engines, shared_secret)
         changed = transact(engines, read_settings)
         self._rules.use(transact(engines, all_rules))
@@ -248,7 +260,14 @@ class MailService(MultiService):
         )
 
     async def _receive_sender(self, account: Account) -> tuple[Submission, Callable[[], None]]:
-        return Submission(account, self._directory, self._intake, self._room), lambda: None
+        avatar = Submission(
+            account,
+            self._directory,
+            self._intake,
+            self._room,
+            lambda: self._live.current.outbound.relay,
+        )
+        return avatar, lambda: None
 
     def _add_parts(self) -> None:
         """Add what runs by itself; the last one is stopped first."""
@@ -282,6 +301,7 @@ class MailService(MultiService):
             room=self._room,
             limits=self._limits,
             retention=self._retention,
+            outbox=self._outbox,
             maildrop_door=self._maildrop_door,
             administration=administration,
         ).follow(self._live)
@@ -302,6 +322,7 @@ class MailService(MultiService):
         self._upkeep.setServiceParent(self)
         self._chronicle.setServiceParent(self)
         self._broadcaster.setServiceParent(self)
+        self._outbox.setServiceParent(self)
         patrol = Patrol(self._listeners, self._directory, self._reactor, self._rules)
         patrol.setServiceParent(self)
         self._rules.on_change = patrol.wake
@@ -349,6 +370,7 @@ class MailService(MultiService):
             limits=self._limits,
             tell=self._chronicle.note,
             rules=self._rules,
+            relay=settings.outbound.relay,
         )
         return SmtpFactory(house, self._room, self._reactor, self._admit, entrance)
 

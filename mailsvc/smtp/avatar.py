@@ -8,7 +8,8 @@ from twisted.internet.defer import Deferred
 from twisted.mail import smtp
 from zope.interface import implementer
 
-from mailsvc.delivery.recipients import find_mailboxes
+from mailsvc.config.settings import Relay
+from mailsvc.delivery.recipients import find_way
 from mailsvc.errors import MailError
 from mailsvc.interfaces import IDirectory, IIntake
 from mailsvc.model.account import Account
@@ -35,12 +36,14 @@ class Submission:
         directory: Finds recipients.
         intake: Takes messages.
         room: Where messages are spooled.
+        relay: Tells who may send to other servers.
     """
 
     account: Account
     directory: IDirectory
     intake: IIntake
     room: SpoolRoom
+    relay: Callable[[], Relay] = lambda: Relay.USERS
 
     def validateFrom(self, helo: Helo, origin: smtp.Address) -> "Deferred[smtp.Address]":
         """Allow the user's own addresses and the null path; fails with ``SMTPBadSender``."""
@@ -69,7 +72,7 @@ class Submission:
     async def _validate_to(self, user: smtp.User) -> Callable[[], smtp.IMessage]:
         try:
             address = _parse(user.dest)
-            accounts = await find_mailboxes(self.directory, address, self.account, 0)
+            way = await find_way(self.directory, address, self.account, 0, self.relay())
         except (MailError, BadAddress) as error:
             raise smtp.SMTPBadRcpt(user.dest, resp=str(error)) from None
         origin = _parse(user.orig) if user.orig.local else None
@@ -80,7 +83,7 @@ class Submission:
             protocol="ESMTPA",
             login=self.account,
             sender=origin,
-            recipients=(Recipient(address, accounts),),
+            recipients=(Recipient(address, way.accounts, remote=way.remote),),
             body=Body.EIGHTBIT,
             received=datetime.now(UTC),
         )

@@ -290,10 +290,11 @@ class SmtpFactory(smtp.SMTPFactory):
     def use(self, settings: Settings) -> None:
         """Hold to other settings from now on, in open sessions, too."""
         house = self.house
-        house.settings, house.login, house.hostname = (
+        house.settings, house.login, house.hostname, house.relay = (
             settings.smtp,
             settings.login,
             settings.shown_name,
+            settings.outbound.relay,
         )
 
     def buildProtocol(  # type: ignore[override]  # Twisted says less precisely what it gives

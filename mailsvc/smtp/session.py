@@ -10,7 +10,14 @@ from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
 from mailsvc.auth.sasl import LONGEST_RESPONSE
-from mailsvc.config.settings import Kind, LimitSettings, LineEnds, LoginSettings, SmtpSettings
+from mailsvc.config.settings import (
+    Kind,
+    LimitSettings,
+    LineEnds,
+    LoginSettings,
+    Relay,
+    SmtpSettings,
+)
 from mailsvc.errors import MailError, StorageFailed, StorageFull, TooBusy
 from mailsvc.interfaces import IAuthenticator, IContent, IDirectory, IIntake, IRules
 from mailsvc.model.account import Account
@@ -66,6 +73,7 @@ class SmtpHouse:
         limits: What one client and one login may do; the same for all listeners.
         tell: Takes down who is refused.
         rules: Keep clients, senders and recipients out; None: there are none.
+        relay: Who may send to other servers.
     """
 
     kind: Kind
@@ -80,6 +88,7 @@ class SmtpHouse:
     limits: Limits = field(default_factory=lambda: Limits(LimitSettings()))
     tell: Tell = untold
     rules: IRules | None = None
+    relay: Relay = Relay.USERS
 
     @property
     def repairs(self) -> bool:
@@ -295,7 +304,7 @@ class Session:
         inboxes = {one.inbox: one for one in recipient.accounts}
         have = [stored[inbox] for inbox in inboxes if inbox in stored]
         missing = tuple(one for inbox, one in inboxes.items() if inbox not in stored)
-        if not missing:
+        if not (missing or recipient.remote):
             return have[0]
         left = recipient._replace(accounts=missing)
         answer = await self._finish_alone(envelope, left, content)

@@ -180,18 +180,14 @@ def check_targets(conn: Connection, targets: Sequence[Address], subaddress: str)
     """
     Refuse targets that no mail could go to.
 
+    Those on other servers are theirs to know.
+
     Raises:
-        CommandError: One is on another server.
         NotFound: Nobody has one of them.
     """
     ours = set(conn.scalars(select(domain.c.name)))
     for target in targets:
-        if target.domain not in ours:
-            raise CommandError(
-                f"{target} is on another server, and mail cannot be sent on to others yet: "
-                "name an address of a domain of yours"
-            )
-        if not _is_somebody(conn, target, subaddress):
+        if target.domain in ours and not _is_somebody(conn, target, subaddress):
             raise NotFound(f"there is no account, alias or group {target}; make it first")
 
 

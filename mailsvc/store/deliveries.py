@@ -13,8 +13,10 @@ from mailsvc.errors import MailboxFull, MailboxTooSmall, MailError
 from mailsvc.interfaces import IContent
 from mailsvc.model.address import parse_address
 from mailsvc.model.ids import AccountId, FolderId, IdSource, MessageId
+from mailsvc.model.queued import Queued
 from mailsvc.model.quota import QuotaNotice, Usage, share_told
 from mailsvc.store.bulk import BulkInsert
+from mailsvc.store.queue import add_to_queue
 from mailsvc.store.tables import account as account_table
 from mailsvc.store.tables import chunk, entry, folder, message, microseconds, trail
 
@@ -135,13 +137,15 @@ class Delivery(NamedTuple):
         content: As it arrived; read by the writer's thread.
         sender: The reverse-path; empty: null.
         received: Aware UTC.
-        targets: One per folder, each folder once.
+        targets: One per folder, each folder once; none, when all recipients are elsewhere.
         event: What the trail calls it: ``accepted`` or ``report``.
         reports: Stored with it, each if its mailbox has room; a report has none itself.
         digest: SHA-256 of trace and content; None: the writer makes it.
         left_out: Who does not get it, for it does not fit; for the trail.
         header_key: Finds its Message-ID in the trail; None: it has none.
         stored: Whether its body is in the database already; its trace is empty then.
+        queued: Recipients on other servers.
+        login: Whose message it is; None: it came from elsewhere.
     """
 
     message: MessageId
@@ -158,6 +162,8 @@ class Delivery(NamedTuple):
     left_out: tuple[Target, ...] = ()
     header_key: int | None = None
     stored: bool = False
+    queued: tuple[Queued, ...] = ()
+    login: AccountId | None = None
 
     @property
     def octets(self) -> int:
@@ -255,6 +261,7 @@ class DeliverBatch:
             _insert_bodies(connection, stored)
             self._insert_entries(connection, stored, folders)
             _update_folders(connection, folders)
+            add_to_queue(connection, [row for item in stored for row in item.queued])
         return [None if isinstance(item, Delivery) else item for item in admitted]
 
     def _tell_owners(
@@ -351,10 +358,29 @@ class DeliverBatch:
                 )
                 key = None
                 counters.uidnext += 1
+            for row in item.queued:
+                story.append(self._queued_row(item, row, key))
+                key = None
             if item.left_out:
                 story += self._left_out(item)
-        _INSERT_ENTRIES(connection, entries)
+        if entries:
+            _INSERT_ENTRIES(connection, entries)
         _INSERT_STORY(connection, story)
+
+    def _queued_row(self, item: Delivery, row: Queued, key: int | None) -> tuple[Any, ...]:
+        """Tell of a recipient on another server."""
+        return (
+            self._ids.next(),
+            "queued",
+            item.message,
+            item.login,
+            item.client_ip,
+            row.sender,
+            row.recipient,
+            "2.0.0",
+            "",
+            key,
+        )
 
     def _left_out(self, item: Delivery) -> Iterator[tuple[Any, ...]]:
         """Tell of members of a group who do not get a message."""
@@ -520,20 +546,19 @@ def _pieces(item: Delivery) -> Iterator[bytes]:
 
 
 def _update_folders(connection: Connection, folders: dict[int, _Folder]) -> None:
-    connection.execute(
-        _UPDATE_FOLDER,
-        [
-            {
-                "folder": FolderId(number),
-                "next": counters.uidnext,
-                "highest": counters.modseq,
-                "more_messages": counters.new_messages,
-                "more_octets": counters.new_octets,
-            }
-            for number, counters in folders.items()
-            if counters.new_messages
-        ],
-    )
+    changes = [
+        {
+            "folder": FolderId(number),
+            "next": counters.uidnext,
+            "highest": counters.modseq,
+            "more_messages": counters.new_messages,
+            "more_octets": counters.new_octets,
+        }
+        for number, counters in folders.items()
+        if counters.new_messages
+    ]
+    if changes:
+        connection.execute(_UPDATE_FOLDER, changes)
 
 
 def _slices(numbers: Sequence[int]) -> Iterator[Sequence[int]]:

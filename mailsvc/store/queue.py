@@ -9,15 +9,65 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    null,
+    or_,
+    select,
+    update,
+)
 
 from mailsvc.model.ids import IdSource
-from mailsvc.model.queued import Queued, Settled
-from mailsvc.store.tables import attempt, queue, released
+from mailsvc.model.outgoing import Outcome
+from mailsvc.model.queued import Letter, Queued, Settled
+from mailsvc.store.bulk import BulkInsert
+from mailsvc.store.tables import attempt, message, microseconds, queue, released, trail
 
 _LONGEST_HOST = 255
+_EVENTS = {
+    Outcome.DONE: "sent",
+    Outcome.LATER: "deferred",
+    Outcome.UNKNOWN: "deferred",
+    Outcome.BOUNCE: "bounced",
+}
+"""What the trail calls an outcome."""
 _NO_FOLDER = -1
 """Put down for the purge without a folder: the queue has let the body go."""
+
+
+_INSERT_ATTEMPTS = BulkInsert(
+    attempt,
+    "id",
+    "queue_id",
+    "message_id",
+    "started",
+    "ended",
+    "host",
+    "tls",
+    "outcome",
+    "conversation",
+)
+_INSERT_RELEASED = BulkInsert(released, "folder_id", "uid", "message_id")
+_INSERT_STORY = BulkInsert(
+    trail,
+    "id",
+    "event",
+    "message_id",
+    "account_id",
+    "client_ip",
+    "sender",
+    "recipient",
+    "status",
+    "detail",
+    "header_key",
+)
 
 
 class QueueState(NamedTuple):
@@ -35,13 +85,8 @@ class QueueState(NamedTuple):
     oldest: datetime | None
 
 
-def add_to_queue(conn: Connection, rows: Sequence[Queued], first: datetime) -> None:
-    """
-    Put recipients down, in the transaction that answers for their message.
-
-    Args:
-        first: When the first attempt is due, aware UTC.
-    """
+def add_to_queue(conn: Connection, rows: Sequence[Queued]) -> None:
+    """Put recipients down, in the transaction that answers for their message; due at once."""
     if rows:
         conn.execute(
             insert(queue),
@@ -53,7 +98,7 @@ def add_to_queue(conn: Connection, rows: Sequence[Queued], first: datetime) -> N
                     "recipient": one.recipient,
                     "next_hop": one.domain,
                     "attempts": one.attempts,
-                    "next_attempt": first,
+                    "next_attempt": one.created,
                     "expires": one.expires,
                     "notify": one.notify,
                     "ret": one.returns,
@@ -61,6 +106,8 @@ def add_to_queue(conn: Connection, rows: Sequence[Queued], first: datetime) -> N
                     "orcpt": one.original,
                     "last_reply": "",
                     "held": False,
+                    "require_tls": one.require_tls,
+                    "notice_at": one.notice_at,
                     "created": one.created,
                 }
                 for one in rows
@@ -113,38 +160,77 @@ def give_back(conn: Connection, owner: int, numbers: Sequence[int]) -> None:
     conn.execute(update(queue).where(*mine).values(lease_owner=None, lease_until=None))
 
 
+def postpone(conn: Connection, owner: int, numbers: Sequence[int], until: datetime) -> None:
+    """Let rows wait, without an attempt: their server is known to be away."""
+    mine = (queue.c.id.in_(numbers), queue.c.lease_owner == owner)
+    later = func.min if conn.dialect.name == "sqlite" else func.least
+    conn.execute(
+        update(queue)
+        .where(*mine)
+        .values(
+            next_attempt=later(queue.c.expires, bindparam("until", until, queue.c.expires.type)),
+            lease_owner=None,
+            lease_until=None,
+        )
+    )
+
+
+def free_leases(conn: Connection) -> None:
+    """Take all rows from whoever had them; only when nobody else can be there."""
+    conn.execute(
+        update(queue)
+        .where(queue.c.lease_owner.is_not(None))
+        .values(lease_owner=None, lease_until=None)
+    )
+
+
+def read_letters(conn: Connection, messages: Sequence[int], most: int) -> dict[int, Letter]:
+    """
+    Read messages that leave.
+
+    Args:
+        most: Octets above which a body is not read now.
+    """
+    body = case((message.c.octets <= most, message.c.body), else_=null())
+    rows = conn.execute(
+        select(message.c.id, message.c.octets, message.c.return_path_octets, body).where(
+            message.c.id.in_(messages)
+        )
+    )
+    return {number: Letter(octets, skip, found) for number, octets, skip, found in rows}
+
+
 def settle(
-    conn: Connection, ids: IdSource, owner: int, results: Sequence[Settled]
-) -> list[Settled]:
+    conn: Connection, ids: IdSource, results: Sequence[tuple[int, Queued, Settled]]
+) -> set[int]:
     """
     Write down what became of attempts; rows that have come to their end go.
 
+    Args:
+        results: Each with the owner of its row.
+
     Returns:
-        The results that count: the others are of rows that somebody else has by now.
+        The numbers of the rows that count: the others are somebody else's by now.
     """
-    mine = select(queue.c.id, queue.c.message_id).where(
-        queue.c.id.in_([one.id for one in results]), queue.c.lease_owner == owner
-    )
-    messages = {row.id: row.message_id for row in conn.execute(mine.with_for_update())}
-    counted = [one for one in results if one.id in messages]
+    owners = {one.id: owner for owner, _, one in results}
+    mine = select(queue.c.id, queue.c.lease_owner).where(queue.c.id.in_(owners))
+    found = {
+        row.id for row in conn.execute(mine.with_for_update()) if row.lease_owner == owners[row.id]
+    }
+    counted = [(row, one) for _, row, one in results if one.id in found]
     if not counted:
-        return []
-    now = datetime.now(UTC)
-    conn.execute(insert(attempt), [_attempt(ids, one, messages[one.id], now) for one in counted])
-    for one in counted:
+        return found
+    now = microseconds(datetime.now(UTC))
+    _INSERT_ATTEMPTS(conn, [_attempt(ids, row, one, now) for row, one in counted])
+    _INSERT_STORY(conn, [_story(ids, row, one) for row, one in counted])
+    for row, one in counted:
         if not one.ended:
-            _wait(conn, one)
-    ended = [one.id for one in counted if one.ended]
+            _wait(conn, row, one)
+    ended = [(row, one) for row, one in counted if one.ended]
     if ended:
-        conn.execute(delete(queue).where(queue.c.id.in_(ended)))
-        conn.execute(
-            insert(released),
-            [
-                {"folder_id": _NO_FOLDER, "uid": number, "message_id": messages[number]}
-                for number in ended
-            ],
-        )
-    return counted
+        conn.execute(delete(queue).where(queue.c.id.in_([one.id for _, one in ended])))
+        _INSERT_RELEASED(conn, [(_NO_FOLDER, one.id, row.message) for row, one in ended])
+    return found
 
 
 def queue_state(conn: Connection) -> QueueState:
@@ -156,7 +242,8 @@ def queue_state(conn: Connection) -> QueueState:
     return QueueState(row[0], held, row[1])
 
 
-def _wait(conn: Connection, one: Settled) -> None:
+def _wait(conn: Connection, row: Queued, one: Settled) -> None:
+    values: dict[str, Any] = {"notice_at": None} if one.report or row.notice_at is None else {}
     conn.execute(
         update(queue)
         .where(queue.c.id == one.id)
@@ -166,22 +253,39 @@ def _wait(conn: Connection, one: Settled) -> None:
             last_reply=one.text,
             lease_owner=None,
             lease_until=None,
+            **values,
         )
     )
 
 
-def _attempt(ids: IdSource, one: Settled, message: int, now: datetime) -> dict[str, Any]:
-    return {
-        "id": ids.next(),
-        "queue_id": one.id,
-        "message_id": message,
-        "started": one.started,
-        "ended": now,
-        "host": one.host[:_LONGEST_HOST],
-        "tls": one.tls,
-        "outcome": one.outcome.value,
-        "conversation": one.conversation or one.text,
-    }
+def _attempt(ids: IdSource, row: Queued, one: Settled, now: int) -> tuple[Any, ...]:
+    return (
+        ids.next(),
+        one.id,
+        row.message,
+        microseconds(one.started),
+        now,
+        one.host[:_LONGEST_HOST],
+        one.tls,
+        one.outcome.value,
+        one.conversation or one.text,
+    )
+
+
+def _story(ids: IdSource, row: Queued, one: Settled) -> tuple[Any, ...]:
+    where = f"{one.host}: " if one.host else ""
+    return (
+        ids.next(),
+        _EVENTS[one.outcome],
+        row.message,
+        None,
+        "",
+        row.sender,
+        row.recipient,
+        str(one.status),
+        f"{where}{one.text}",
+        None,
+    )
 
 
 def _is_free(now: datetime) -> ColumnElement[bool]:
@@ -202,4 +306,6 @@ def _queued(row: Row[Any]) -> Queued:
         returns=row.ret,
         identifier=row.envid,
         original=row.orcpt,
+        require_tls=row.require_tls,
+        notice_at=row.notice_at,
     )

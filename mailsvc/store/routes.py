@@ -11,7 +11,7 @@ from mailsvc.model.ids import AccountId
 from mailsvc.model.quota import Usage
 from mailsvc.model.route import DeadEnd, Route
 from mailsvc.store.accounts import LONGEST_CHAIN, mailboxes, postmaster, spellings_of
-from mailsvc.store.domains import domain_exists
+from mailsvc.store.domains import domain_enabled, domain_exists
 from mailsvc.store.tables import alias, domain, folder
 
 _MOST_PARAMETERS = 500
@@ -46,7 +46,7 @@ def find_route(conn: Connection, address: Address, subaddress: str = "") -> Rout
         subaddress: As in ``find_account``.
     """
     route = _Search(conn, subaddress).go((address,))
-    if route.accounts or route.dead_end is not DeadEnd.UNKNOWN:
+    if route.open or route.dead_end is not DeadEnd.UNKNOWN:
         return route
     wanted = select(domain.c.catch_all).where(domain.c.name == address.domain)
     catch_all = conn.scalar(wanted)
@@ -63,6 +63,7 @@ class _Search:
         self._subaddress = subaddress
         self._seen: set[str] = set()
         self._found: dict[AccountId, Account] = {}
+        self._remote: dict[Address, None] = {}
         self._disabled = False
         self._circle = False
 
@@ -75,7 +76,7 @@ class _Search:
                 break
             level = self._follow(level)
             depth += 1
-        return Route(tuple(self._found.values()), self._dead_end())
+        return Route(tuple(self._found.values()), self._dead_end(), tuple(self._remote))
 
     def _dead_end(self) -> DeadEnd:
         if self._disabled:
@@ -94,7 +95,7 @@ class _Search:
         for spellings in spelled:
             known = next((s for s in spellings if s.key in turns or s.key in accounts), None)
             if known is None:
-                self._find_postmaster(spellings)
+                self._find_other(spellings)
             elif known.key in self._seen:
                 self._circle = True
             else:
@@ -125,8 +126,15 @@ class _Search:
         else:
             self._disabled = True
 
-    def _find_postmaster(self, spellings: Sequence[Address]) -> None:
-        """Every domain of ours has a postmaster; RFC 5321 section 4.5.1."""
+    def _find_other(self, spellings: Sequence[Address]) -> None:
+        """
+        Look whether it is on another server.
+
+        Every domain of ours has a postmaster; RFC 5321 section 4.5.1.
+        """
+        if domain_enabled(self._conn, spellings[0].domain) is None:
+            self._remote.setdefault(spellings[0])
+            return
         for one in spellings:
             if one.key == f"postmaster@{one.domain}" and domain_exists(self._conn, one.domain):
                 self._note(postmaster(self._conn))
@@ -142,8 +150,8 @@ def _turns(conn: Connection, keys: Sequence[str]) -> dict[str, _Turn]:
             .join(domain, domain.c.id == alias.c.domain_id)
             .where(alias.c.address_key.in_(some))
         )
-        for key, enabled, targets, domain_enabled in rows:
-            found[key] = _Turn(enabled and domain_enabled, targets_of(targets))
+        for key, enabled, targets, in_use in rows:
+            found[key] = _Turn(enabled and in_use, targets_of(targets))
     return found
 
 

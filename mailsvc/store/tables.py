@@ -286,6 +286,10 @@ queue = _table(
     Column("orcpt", String(512), nullable=False, default=""),
     Column("last_reply", Text, nullable=False),
     Column("held", Boolean, nullable=False),
+    # It leaves over verified TLS or not at all; RFC 8689.
+    Column("require_tls", Boolean, nullable=False, default=False),
+    # When the sender is told of a delay; None: never, or done.
+    Column("notice_at", UtcTime),
     Column("created", UtcTime, nullable=False),
     Index("ix_queue_held_next_attempt", "held", "next_attempt"),
 )
@@ -302,6 +306,47 @@ attempt = _table(
     # "done", "later" or "bounce".
     Column("outcome", String(16), nullable=False),
     Column("conversation", Text, nullable=False),
+)
+
+# What signs the mail that leaves; RFC 6376.
+dkim_key = _table(
+    "dkim_key",
+    _id(),
+    Column(
+        "domain_id",
+        BigInteger,
+        ForeignKey("domain.id", ondelete="CASCADE"),
+        nullable=False,
+    ),
+    Column("selector", String(63), nullable=False),
+    # "rsa" or "ed25519"; the key is PKCS8 in PEM.
+    Column("algorithm", String(16), nullable=False),
+    Column("private", Text, nullable=False),
+    Column("active", Boolean, nullable=False),
+    Column("created", UtcTime, nullable=False),
+    UniqueConstraint("domain_id", "selector"),
+)
+
+# What an account has sent to other servers on a day, counted from 1970.
+sending = _table(
+    "sending",
+    Column(
+        "account_id", BigInteger, ForeignKey("account.id", ondelete="CASCADE"), primary_key=True
+    ),
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("messages", Integer, nullable=False),
+    Column("new_recipients", Integer, nullable=False),
+    # Whether owner and administrators know that the limit was reached.
+    Column("told", Boolean, nullable=False),
+)
+
+# To whom an account has written on other servers.
+correspondent = _table(
+    "correspondent",
+    Column(
+        "account_id", BigInteger, ForeignKey("account.id", ondelete="CASCADE"), primary_key=True
+    ),
+    Column("address_key", ADDRESS, primary_key=True),
 )
 
 rule = _table(

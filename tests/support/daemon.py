@@ -179,6 +179,7 @@ class Daemon:
             "listeners": self._listeners(),
             **(settings or {}),
         }
+        self.domain: str = self.settings.get("first_run", {}).get("domain", "test.com")
         self.config = folder / "config.yaml"
         self.write_config(yaml.safe_dump(self.settings, sort_keys=False))
         self._process: subprocess.Popen[bytes] | None = None
@@ -195,6 +196,10 @@ class Daemon:
         """Add a listener to config.yaml."""
         self.settings["listeners"][name] = {"address": _HERE, **listener}
         self.ports[name] = listener["port"]
+        self.write_config(yaml.safe_dump(self.settings, sort_keys=False))
+
+    def write_settings(self) -> None:
+        """Write config.yaml anew, from ``settings``."""
         self.write_config(yaml.safe_dump(self.settings, sort_keys=False))
 
     def write_config(self, text: str) -> None:
@@ -259,7 +264,7 @@ class Daemon:
         if not expect:
             wait_until(lambda: self.mailctl("status").status == 0, "an answer to mailctl")
         self.passwords |= dict(
-            re.findall(r"^ +(\w+)@test\.com +([0-9a-z-]+)", self.output, re.MULTILINE)
+            re.findall(rf"^ +(\w+)@{self.domain} +([0-9a-z-]+)", self.output, re.MULTILINE)
         )
         return self
 
@@ -354,7 +359,7 @@ class Daemon:
         """Connect and log in as a user who sends."""
         client = SMTP(_HERE, self.ports["submission"], timeout=PATIENCE)
         try:
-            client.login(f"{user}@test.com", self.passwords[user])
+            client.login(f"{user}@{self.domain}", self.passwords[user])
         except SMTPException:
             client.close()
             raise
@@ -364,7 +369,7 @@ class Daemon:
         """Connect and log in as a user who collects."""
         client = POP3(_HERE, self.ports["pop3"], timeout=PATIENCE)
         try:
-            client.user(f"{user}@test.com")
+            client.user(f"{user}@{self.domain}")
             client.pass_(self.passwords[user])
         except error_proto:
             client.close()

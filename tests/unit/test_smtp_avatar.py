@@ -1,5 +1,6 @@
 """The avatar of a login to SMTP, as protocols of Twisted's own see it."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from twisted.mail import smtp
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
-from mailsvc.config.settings import SpoolSettings
+from mailsvc.config.settings import Relay, SpoolSettings
 from mailsvc.smtp.avatar import Submission
 from mailsvc.spool import SpoolRoom
 from tests.support.smtp_talk import MemoryDirectory, MemoryIntake
@@ -76,13 +77,22 @@ def test_half_a_message_is_forgotten(tmp_path: Any) -> None:
     assert house.intake.taken == []
 
 
-@pytest.mark.parametrize("address", [b"nobody@test.com", b"carol@test.com", b"x@other.example"])
+@pytest.mark.parametrize("address", [b"nobody@test.com", b"carol@test.com"])
 def test_foreign_recipients_are_refused(tmp_path: Any, address: bytes) -> None:
     """By the same policy as in our own sessions."""
     refused = House(tmp_path).recipient(address)
 
     assert isinstance(refused, Failure)
     assert refused.check(smtp.SMTPBadRcpt)
+
+
+def test_mail_leaves_only_where_it_may(tmp_path: Any) -> None:
+    """By default users send to other servers."""
+    house = House(tmp_path)
+    assert not isinstance(house.recipient(b"x@other.example"), Failure)
+
+    house.avatar = replace(house.avatar, relay=lambda: Relay.NOBODY)
+    assert isinstance(house.recipient(b"x@other.example"), Failure)
 
 
 def test_foreign_senders_are_refused(tmp_path: Any) -> None:

@@ -15,8 +15,11 @@ from mailsvc.store.engine import Engines
 from mailsvc.store.queue import (
     add_to_queue,
     claim,
+    free_leases,
     give_back,
+    postpone,
     queue_state,
+    read_letters,
     renew,
     settle,
 )
@@ -55,7 +58,7 @@ def _fill(store: Store, alice: Account, *names: str, first: datetime = NOW) -> l
             domain=f"{name[0]}.example",
             attempts=0,
             expires=NOW + timedelta(days=5),
-            created=NOW,
+            created=first,
             notify="FAILURE,DELAY",
             returns="HDRS",
             identifier="id 1",
@@ -63,13 +66,18 @@ def _fill(store: Store, alice: Account, *names: str, first: datetime = NOW) -> l
         )
         for name in names
     ]
-    store.do(add_to_queue, rows, first)
+    store.do(add_to_queue, rows)
     return rows
 
 
 def _result(row: Queued, outcome: Outcome, **more: Any) -> Settled:
     values = {"next_attempt": NOW + LATER, "text": "250 ok", "started": NOW, "host": "mx"}
     return Settled(id=row.id, outcome=outcome, **{**values, **more})
+
+
+def _settle(store: Store, owner: int, row: Queued, outcome: Outcome, **more: Any) -> set[int]:
+    result = _result(row, outcome, **more)
+    return store.do(settle, store.ids, [(owner, row, result)])
 
 
 def test_what_is_put_down_is_taken_once(store: Store, alice: Account) -> None:
@@ -89,11 +97,10 @@ def test_rows_of_a_courier_that_died_are_taken_by_another(store: Store, alice: A
     [row] = _fill(store, alice, "bob")
     assert store.do(claim, 1, timedelta(seconds=-1), 10) == [row]  # and it dies
     assert store.do(claim, 2, LEASE, 10) == [row]
-    assert store.do(settle, store.ids, 1, [_result(row, Outcome.DONE)]) == []
+    assert _settle(store, 1, row, Outcome.DONE) == set()
     assert store.do(renew, 1, [row.id], LEASE) == set()
     assert store.do(renew, 2, [row.id], LEASE) == {row.id}
-    done = _result(row, Outcome.DONE)
-    assert store.do(settle, store.ids, 2, [done]) == [done]
+    assert _settle(store, 2, row, Outcome.DONE) == {row.id}
     assert store.do(queue_state).waiting == 0
 
 
@@ -118,12 +125,12 @@ def test_one_that_waits_is_tried_again(store: Store, alice: Account) -> None:
     """At its time; each attempt is kept."""
     [row] = _fill(store, alice, "bob")
     store.do(claim, 1, LEASE, 10)
-    later = _result(row, Outcome.LATER, text="450 busy", next_attempt=NOW, conversation="> MAIL")
-    assert store.do(settle, store.ids, 1, [later]) == [later]
+    later = {"text": "450 busy", "next_attempt": NOW, "conversation": "> MAIL"}
+    assert _settle(store, 1, row, Outcome.LATER, **later) == {row.id}
 
     [again] = store.do(claim, 2, LEASE, 10)
     assert again == replace(row, attempts=1)
-    store.do(settle, store.ids, 2, [_result(row, Outcome.UNKNOWN, next_attempt=NOW + LATER)])
+    _settle(store, 2, row, Outcome.UNKNOWN, next_attempt=NOW + LATER)
     assert store.do(claim, 3, LEASE, 10) == []
     kept = store.do(lambda conn: conn.execute(select(attempt).order_by(attempt.c.id)).all())
     assert [(one.outcome, one.host, one.conversation) for one in kept] == [
@@ -142,6 +149,39 @@ def test_what_was_not_tried_is_given_back(store: Store, alice: Account) -> None:
     assert store.do(claim, 2, LEASE, 10) == [row]
 
 
+def test_what_is_put_off_waits_without_an_attempt(store: Store, alice: Account) -> None:
+    """Until the moment, or until it has waited too long; only its holder can do it."""
+    [row] = _fill(store, alice, "bob")
+    store.do(claim, 1, LEASE, 10)
+    store.do(postpone, 2, [row.id], NOW + LATER)
+    store.do(postpone, 1, [row.id], NOW + timedelta(days=9))
+    assert store.do(claim, 1, LEASE, 10) == []
+    [(due, attempts)] = store.do(
+        lambda conn: conn.execute(select(queue.c.next_attempt, queue.c.attempts)).all()
+    )
+    assert attempts == 0
+    assert abs(due - row.expires) < timedelta(milliseconds=1)
+
+
+def test_a_start_takes_all_leases(store: Store, alice: Account) -> None:
+    """Of a daemon that was killed and has its database for itself."""
+    [row] = _fill(store, alice, "bob")
+    store.do(claim, 1, LEASE, 10)
+    store.do(free_leases)
+    assert store.do(claim, 2, LEASE, 10) == [row]
+
+
+def test_letters_are_read_together(store: Store, alice: Account) -> None:
+    """A large body is left for later."""
+    [row] = _fill(store, alice, "bob")
+    [small] = store.do(read_letters, [row.message], 1000).values()
+    assert small.body is not None
+    assert small.body[small.skip :].endswith(b"Subject: x\r\n\r\n")
+    assert len(small.body) == small.octets
+    [large] = store.do(read_letters, [row.message], 1).values()
+    assert large == small._replace(body=None)
+
+
 def test_a_body_stays_as_long_as_somebody_waits_for_it(store: Store, alice: Account) -> None:
     """And goes with the last one."""
     rows = _fill(store, alice, "bob", "carl")
@@ -154,7 +194,7 @@ def test_a_body_stays_as_long_as_somebody_waits_for_it(store: Store, alice: Acco
         store.do(purge_bodies)
         assert store.do(left) == 1
         store.do(claim, 1, LEASE, 1)
-        store.do(settle, store.ids, 1, [_result(row, Outcome.BOUNCE)])
+        _settle(store, 1, row, Outcome.BOUNCE)
         store.do(purge_bodies)
         assert store.do(left) == bodies
 

@@ -286,10 +286,20 @@ class TestChanges:
         with pytest.raises(AlreadyThere):
             store.add(name.upper())
 
-    def test_targets_must_be_ours_and_exist(self, store: Store) -> None:
-        """Mail cannot be sent on to other servers yet."""
-        with pytest.raises(CommandError, match="on another server"):
-            group(store, "team", "x@example.net")
+    def test_members_are_on_any_server(self, store: Store) -> None:
+        """A forward, too, and a catch-all; each address counts once, in one spelling."""
+        group(store, "team", "alice", "X@example.net", "x@example.net")
+        forward(store, "bob", "bob@example.net")
+        make(store, AliasKind.ALIAS, "away", "team")
+
+        route = store.do(find_route, at("away"), "+")
+        assert [one.address.local for one in route.accounts] == ["alice"]
+        assert list(map(str, route.remote)) == ["x@example.net"]
+        route = store.do(find_route, at("bob"), "+")
+        assert (route.accounts, list(map(str, route.remote))) == ((), ["bob@example.net"])
+
+    def test_targets_of_ours_must_exist(self, store: Store) -> None:
+        """Mail would come back from them; those of others are theirs to know."""
         with pytest.raises(NotFound, match=r"no account, alias or group dora@test\.com"):
             group(store, "team", "dora")
         with pytest.raises(NotFound, match="not one of ours"):

@@ -1,6 +1,6 @@
 """RCPT; RFC 5321 section 4.1.1.3."""
 
-from mailsvc.delivery.recipients import find_mailboxes
+from mailsvc.delivery.recipients import find_way
 from mailsvc.model.envelope import Recipient
 from mailsvc.smtp.grammar import parse_forward_path, parse_path_argument
 from mailsvc.smtp.parameters import read_rcpt_parameters
@@ -18,9 +18,11 @@ async def rcpt(session: Session, argument: bytes) -> Reply:
     address = parse_forward_path(path, await directory.home(), utf8=session.parameters.utf8)
     if len(session.accepted) >= session.house.settings.most_recipients:
         return TOO_MANY_RECIPIENTS
-    accounts = await find_mailboxes(directory, address, session.login, session.parameters.size)
+    way = await find_way(
+        directory, address, session.login, session.parameters.size, session.house.relay
+    )
     if session.house.rules is not None:
         session.house.rules.check_recipient(address)
     session.admit_recipient()
-    session.add(Recipient(address, accounts, *parameters))
+    session.add(Recipient(address, way.accounts, *parameters, way.remote))
     return RECIPIENT_OK

@@ -1,0 +1,517 @@
+"""Carry mail to other servers: what is due is taken, sent on shared connections and settled."""
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.logger import Logger
+
+from mailsvc.background import Background
+from mailsvc.config.settings import OutboundSettings
+from mailsvc.config.units import KIB
+from mailsvc.errors import MailError
+from mailsvc.model.address import parse_address
+from mailsvc.model.envelope import Notify, Return
+from mailsvc.model.ids import MessageId
+from mailsvc.model.outgoing import Fate, Outcome, Outgoing, OutgoingRecipient
+from mailsvc.model.queued import Attempted, Letter, Queued, Settled
+from mailsvc.model.status import Status
+from mailsvc.outbound.client import MOST_RECIPIENTS, Broken, Transcript
+from mailsvc.outbound.connection import Connected, Connector, Unreachable
+from mailsvc.outbound.ways import Way, find_way
+from mailsvc.policy.retry import next_attempt, retry_delay
+from mailsvc.store.database import Database
+from mailsvc.store.maildrop import read_bodies, read_chunk
+from mailsvc.store.queue import claim, give_back, postpone, read_letters, renew
+from mailsvc.store.settling import SettleBatch
+
+LEASE = timedelta(minutes=2)
+"""How long rows are ours without a renewal: a node that died keeps its mail back so long."""
+MOST_IN_HAND = 1000
+"""Rows that one node has at the same time."""
+CLAIM = 250
+"""Rows taken at once."""
+MOST_OF_LANE = 250
+"""Rows of one way in hand: one that is slow must not fill everything."""
+INLINE = 64 * KIB
+"""Octets of a body that is read with others."""
+LINGER = 1.0
+"""Seconds that a connection waits for another message."""
+_BREAKS = 3
+"""Connections in a row that break before anything was sent: then the server is left alone."""
+
+
+@dataclass(slots=True)
+class Parcel:
+    """A message with recipients that go one way and have one sender."""
+
+    rows: tuple[Queued, ...]
+    letter: Letter
+    put_back: bool = False
+    """Whether a connection that had been used broke under it: that is no attempt."""
+
+
+@dataclass(slots=True)
+class _Lane:
+    """One way, its parcels and its connections."""
+
+    way: Way
+    parcels: deque[Parcel] = field(default_factory=deque)
+    domains: set[str] = field(default_factory=set)
+    rows: int = 0
+    """In hand, those under way included."""
+    connections: int = 0
+    failures: int = 0
+    """In a row: of connecting, or of connections that broke."""
+    closed_until: datetime | None = None
+    """Its server is left alone until then; None: it is not."""
+    trouble: str = ""
+    waiting: list["Deferred[None]"] = field(default_factory=list)
+    """Connections that wait for a parcel."""
+
+
+class LaneState(NamedTuple):
+    """
+    A way that is left alone for a while.
+
+    Args:
+        domains: Whose mail waits.
+        until: When it is tried again, aware UTC.
+        trouble: Why, in one line.
+    """
+
+    domains: tuple[str, ...]
+    until: datetime
+    trouble: str
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Courier:
+    """
+    Takes rows by a lease, and brings each to an end or back into the queue.
+
+    Mail that goes one way shares connections, and one back-off: a server that is away is
+    asked by one connection at a time, and when it is back, by one first.
+
+    Args:
+        database: Where the queue is.
+        connector: Opens connections.
+        settle: Writes down what became of attempts.
+        settings: How mail leaves.
+        clock: Tells how long connections wait.
+        owner: Whose leases they are: another number for each daemon.
+        now: Tells the time, aware UTC.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        database: Database,
+        connector: Connector,
+        settle: SettleBatch,
+        settings: OutboundSettings,
+        clock: Any,
+        owner: int,
+        now: Callable[[], datetime] = _now,
+    ) -> None:
+        self._database = database
+        self._connector = connector
+        self._settle = settle
+        self.settings = settings
+        """How mail leaves; may be replaced."""
+        self._clock = clock
+        self._owner = owner
+        self._now = now
+        self._lanes: dict[str, _Lane] = {}
+        self._in_hand: dict[int, datetime] = {}
+        self._renewed = now()
+        self._total = DeferredSemaphore(settings.connections)
+        self.background = Background()
+        """The connections."""
+        self.running = False
+        self.on_room: Callable[[], None] = lambda: None
+        """Called when there is room for more rows."""
+
+    def use(self, settings: OutboundSettings) -> None:
+        """Hold to other settings from the next connection on."""
+        if settings.connections != self.settings.connections:
+            self._total = DeferredSemaphore(settings.connections)
+        self.settings = settings
+
+    @property
+    def in_hand(self) -> int:
+        """Count the rows that are ours now."""
+        return len(self._in_hand)
+
+    def closed(self) -> tuple[LaneState, ...]:
+        """Tell which ways are left alone."""
+        now = self._now()
+        return tuple(
+            LaneState(tuple(sorted(one.domains)), one.closed_until, one.trouble)
+            for one in self._lanes.values()
+            if one.closed_until is not None and one.closed_until > now
+        )
+
+    def reopen(self, domains: Iterable[str] | None = None) -> None:
+        """Ask servers that were left alone as soon as there is mail; None: all of them."""
+        wanted = None if domains is None else set(domains)
+        for lane in self._lanes.values():
+            if wanted is None or lane.domains & wanted:
+                lane.closed_until = None
+
+    async def round(self) -> None:
+        """
+        Take what is due, until nothing is or there is no room.
+
+        Raises:
+            MailError: The database does not answer; the next round goes on.
+        """
+        await self._renew()
+        while self.running and len(self._in_hand) < MOST_IN_HAND:
+            busy = [
+                name
+                for lane in self._lanes.values()
+                if lane.rows >= MOST_OF_LANE
+                for name in lane.domains
+            ]
+            rows = await self._database.write(claim, self._owner, LEASE, CLAIM, busy)
+            if rows:
+                until = self._now() + LEASE
+                self._in_hand |= {row.id: until for row in rows}
+                await self._take(rows)
+            if len(rows) < CLAIM:
+                break
+        self._forget_lanes()
+
+    async def stop(self, patience: float) -> None:
+        """End behind what is under way, and give back what was not begun."""
+        self.running = False
+        for lane in self._lanes.values():
+            lane.parcels.clear()
+            self._ring(lane)
+        await self.background.drain_within(self._clock, patience)
+        if self._in_hand:
+            await self._database.write(give_back, self._owner, tuple(self._in_hand))
+        self._in_hand.clear()
+        self._lanes.clear()
+
+    # Sorting.
+
+    async def _renew(self) -> None:
+        if self._in_hand and self._now() > self._renewed + LEASE / 4:
+            self._renewed = self._now()
+            await self._database.write(renew, self._owner, tuple(self._in_hand), LEASE)
+
+    async def _take(self, rows: list[Queued]) -> None:
+        """Sort rows into lanes; what goes nowhere now is put off without an attempt."""
+        now, sorted_rows = self._now(), dict[str, list[Queued]]()
+        for row in rows:
+            lane = self._lane(row)
+            if lane.closed_until is not None and lane.closed_until > now and row.expires > now:
+                await self._postpone(row, lane.closed_until)
+            else:
+                sorted_rows.setdefault(lane.way.name, []).append(row)
+        numbers = {row.message for some in sorted_rows.values() for row in some}
+        if not numbers:
+            return
+        letters = await self._database.run(read_letters, tuple(numbers), INLINE)
+        for name, some in sorted_rows.items():
+            lane = self._lanes[name]
+            for parcel in _parcels(some, letters):
+                lane.parcels.append(parcel)
+                lane.rows += len(parcel.rows)
+            self._staff(lane)
+
+    def _lane(self, row: Queued) -> _Lane:
+        way = find_way(row.domain, self.settings, require_tls=row.require_tls)
+        lane = self._lanes.get(way.name)
+        if lane is None:
+            lane = self._lanes[way.name] = _Lane(way)
+        lane.way = way
+        lane.domains.add(row.domain)
+        return lane
+
+    async def _postpone(self, row: Queued, until: datetime) -> None:
+        await self._database.write(postpone, self._owner, (row.id,), until)
+        self._in_hand.pop(row.id, None)
+
+    def _forget_lanes(self) -> None:
+        """Drop lanes that have neither work nor trouble."""
+        for name, lane in tuple(self._lanes.items()):
+            if not (lane.rows or lane.connections or lane.closed_until):
+                del self._lanes[name]
+
+    # Connections.
+
+    def _staff(self, lane: _Lane) -> None:
+        """See to it that somebody works: one, until that one has sent something."""
+        self._ring(lane)
+        if lane.parcels and not lane.connections:
+            self._hire(lane)
+
+    def _hire(self, lane: _Lane) -> None:
+        lane.connections += 1
+        self.background.start(self._work(lane), f"mail for {lane.way.name}")
+
+    def _ring(self, lane: _Lane) -> None:
+        waiting, lane.waiting = lane.waiting, []
+        for one in waiting:
+            one.callback(None)
+
+    async def _work(self, lane: _Lane) -> None:
+        """Send parcels on one connection after the other."""
+        total = self._total
+        await total.acquire()
+        try:
+            while self.running and lane.parcels:
+                try:
+                    connected = await self._connector.connect(lane.way, self.settings)
+                except Unreachable as error:
+                    await self._close(lane, error)
+                    return
+                await self._use(lane, connected)
+        finally:
+            lane.connections -= 1
+            total.release()
+            if self.running and lane.parcels and lane.closed_until is None:
+                self._staff(lane)
+
+    async def _use(self, lane: _Lane, connected: Connected) -> None:
+        """Send until there is nothing more, or the connection has had enough."""
+        talk, sent = connected.conversation, 0
+        try:
+            while talk.usable and sent < self.settings.connection_messages:
+                if not lane.parcels:
+                    await self._linger(lane)
+                if not (self.running and lane.parcels):
+                    break
+                parcel = lane.parcels.popleft()
+                if not await self._send(lane, connected, parcel, used=sent > 0):
+                    break
+                sent += 1
+                lane.failures, lane.closed_until = 0, None
+                if len(lane.parcels) > lane.connections < self.settings.host_connections:
+                    self._hire(lane)
+        finally:
+            if talk.usable:
+                self.background.start(talk.quit(), "the end of a connection")
+
+    async def _linger(self, lane: _Lane) -> None:
+        """Wait for another parcel."""
+        ring: Deferred[None] = Deferred()
+        lane.waiting.append(ring)
+        late = self._clock.callLater(LINGER, self._stop_waiting, lane, ring)
+        try:
+            await ring
+        finally:
+            if late.active():
+                late.cancel()
+
+    def _stop_waiting(self, lane: _Lane, ring: "Deferred[None]") -> None:
+        if ring in lane.waiting:
+            lane.waiting.remove(ring)
+            ring.callback(None)
+
+    async def _send(self, lane: _Lane, connected: Connected, parcel: Parcel, *, used: bool) -> bool:
+        """Send one parcel and settle it; False: the connection has broken."""
+        talk, started = connected.conversation, self._now()
+        talk.transcript = Transcript()
+        try:
+            letter = parcel.letter
+            mail = await self._describe(parcel)
+            fates = await talk.send(mail, lambda: self._pieces(parcel.rows[0].message, letter))
+        except Broken as error:
+            if used and not parcel.put_back:
+                # It may have closed a connection that it found long enough.
+                parcel.put_back = True
+                lane.parcels.appendleft(parcel)
+                return False
+            await self._broken(lane, connected, parcel, error, started)
+            return False
+        except MailError:
+            # Our own storage does not answer: the rows become due again with their lease.
+            talk.abort()
+            self._let_go(lane, parcel.rows)
+            raise
+        said = str(talk.transcript)
+        pairs = tuple(
+            (row, self._settled(row, fate, started, connected, said))
+            for row, fate in zip(parcel.rows, fates, strict=True)
+        )
+        await self._finish(lane, pairs)
+        return True
+
+    async def _broken(
+        self, lane: _Lane, connected: Connected, parcel: Parcel, error: Broken, started: datetime
+    ) -> None:
+        """Settle a parcel whose connection broke before its end."""
+        lane.failures += 1
+        outcome = Outcome.BOUNCE if error.status.permanent else Outcome.LATER
+        fate = Fate(outcome, error.status, str(error))
+        said = str(connected.conversation.transcript)
+        pairs = tuple(
+            (row, self._settled(row, fate, started, connected, said)) for row in parcel.rows
+        )
+        await self._finish(lane, pairs)
+        if lane.failures >= _BREAKS:
+            await self._close(lane, Unreachable(str(error), error.status, connected.host, said))
+
+    async def _close(self, lane: _Lane, error: Unreachable) -> None:
+        """Leave a server alone for a while; all its mail in hand shares this attempt."""
+        started, permanent = self._now(), error.status.permanent
+        if not permanent:
+            lane.failures += 1
+            lane.closed_until = started + retry_delay(lane.failures, self.settings)
+        lane.trouble = str(error)
+        self._log.info("mail for {way} waits: {error}", way=lane.way.name, error=str(error))
+        parcels, lane.parcels = lane.parcels, deque()
+        fate = Fate(Outcome.BOUNCE if permanent else Outcome.LATER, error.status, str(error))
+        for parcel in parcels:
+            pairs = tuple(
+                (row, self._judged(row, fate, started, error.host, error.conversation, lane))
+                for row in parcel.rows
+            )
+            await self._finish(lane, pairs)
+
+    # What became of it.
+
+    def _settled(
+        self, row: Queued, fate: Fate, started: datetime, connected: Connected, said: str
+    ) -> Settled:
+        done = self._judged(row, fate, started, connected.host, said)
+        return replace(done, tls=connected.cipher)
+
+    def _judged(
+        self,
+        row: Queued,
+        fate: Fate,
+        started: datetime,
+        host: str,
+        said: str,
+        lane: _Lane | None = None,
+    ) -> Settled:
+        """Decide what a fate means for a row."""
+        now = self._now()
+        again = next_attempt(row.attempts + 1, row.expires, now, self.settings)
+        if again is not None and lane is not None and lane.closed_until is not None:
+            again = min(lane.closed_until, row.expires)
+        outcome, status, text = fate.outcome, fate.status, fate.text
+        if outcome in {Outcome.LATER, Outcome.UNKNOWN} and again is None:
+            outcome, status = Outcome.BOUNCE, Status(5, 4, 7)
+            text = f"{text} (tried for too long)"
+        return Settled(
+            id=row.id,
+            outcome=outcome,
+            next_attempt=again or now,
+            text=text,
+            started=started,
+            host=host,
+            conversation=said,
+            status=status,
+            report=_report(row, outcome, now, no_dsn=fate.relayed_without_dsn),
+        )
+
+    async def _finish(self, lane: _Lane, pairs: tuple[tuple[Queued, Settled], ...]) -> None:
+        """Write it down; when that fails, the lease runs out and they are tried again."""
+        try:
+            await self._database.write_batch(
+                self._settle, Attempted(self._owner, pairs), shard=pairs[0][0].message
+            )
+        finally:
+            self._let_go(lane, [row for row, _ in pairs])
+        for row, one in pairs:
+            self._log.info(
+                "{outcome} {id}: <{recipient}> by {host}: {text}",
+                outcome=one.outcome.value,
+                id=f"{row.message:016x}",
+                recipient=row.recipient,
+                host=one.host or "nobody",
+                text=one.text,
+            )
+
+    def _let_go(self, lane: _Lane, rows: Iterable[Queued]) -> None:
+        for row in rows:
+            self._in_hand.pop(row.id, None)
+            lane.rows -= 1
+        if self.running and len(self._in_hand) <= MOST_IN_HAND // 2:
+            self.on_room()
+
+    # What is sent.
+
+    async def _describe(self, parcel: Parcel) -> Outgoing:
+        row, letter = parcel.rows[0], parcel.letter
+        eight_bit, utf8 = await self._look(row.message, letter)
+        return Outgoing(
+            sender=parse_address(row.sender, utf8=True) if row.sender else None,
+            recipients=tuple(_recipient(one) for one in parcel.rows),
+            octets=letter.octets - letter.skip,
+            eight_bit=eight_bit,
+            utf8=utf8,
+            returns=Return(row.returns) if row.returns else None,
+            identifier=row.identifier,
+            require_tls=row.require_tls,
+        )
+
+    async def _look(self, number: MessageId, letter: Letter) -> tuple[bool, bool]:
+        """Tell whether a message has octets above 127: anywhere, and in its header."""
+        start = b""
+        async for piece in self._pieces(number, letter):
+            start = start or piece
+            if not piece.isascii():
+                return True, not start.partition(b"\r\n\r\n")[0].isascii()
+        return False, False
+
+    async def _pieces(self, number: MessageId, letter: Letter) -> AsyncIterator[bytes]:
+        """Give the content without Return-Path."""
+        body = letter.body
+        if body is None:
+            found = await self._database.run(read_bodies, (number,))
+            body = found.get(number)
+        if body is not None:
+            yield body[letter.skip :]
+            return
+        skip, index = letter.skip, 0
+        while (piece := await self._database.run(read_chunk, number, index)) is not None:
+            yield piece[skip:]
+            skip, index = 0, index + 1
+
+
+def _parcels(rows: list[Queued], letters: Mapping[int, Letter]) -> list[Parcel]:
+    """Put together what can be sent in one transaction."""
+    groups: dict[Any, list[Queued]] = {}
+    for row in rows:
+        if row.message in letters:
+            key = (row.message, row.sender, row.returns, row.identifier)
+            groups.setdefault(key, []).append(row)
+    return [
+        Parcel(tuple(some[start : start + MOST_RECIPIENTS]), letters[some[0].message])
+        for some in groups.values()
+        for start in range(0, len(some), MOST_RECIPIENTS)
+    ]
+
+
+def _recipient(row: Queued) -> OutgoingRecipient:
+    notify = frozenset(Notify(one) for one in row.notify.split(",") if one)
+    return OutgoingRecipient(parse_address(row.recipient, utf8=True), notify, row.original)
+
+
+def _report(row: Queued, outcome: Outcome, now: datetime, *, no_dsn: bool) -> str:
+    """Choose what the sender is told; RFC 3461 sections 4.1 and 6.2."""
+    asked = set(row.notify.split(",")) - {""}
+    if outcome is Outcome.BOUNCE:
+        # A bounce of a bounce ends at the postmaster.
+        return "failed" if not asked or "FAILURE" in asked or not row.sender else ""
+    if not row.sender:
+        return ""
+    if outcome is Outcome.DONE:
+        return "relayed" if no_dsn and "SUCCESS" in asked else ""
+    if row.notice_at is not None and row.notice_at <= now:
+        return "delayed" if not asked or "DELAY" in asked else ""
+    return ""

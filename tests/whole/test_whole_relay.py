@@ -1,0 +1,127 @@
+"""Daemons with their own databases and domains send each other mail."""
+
+from contextlib import closing
+
+from tests.support.daemon import MakeDaemon
+from tests.support.neighbours import arrives, maildrop, neighbours, send, subjects
+
+
+def test_two_daemons_write_to_each_other(make_daemon: MakeDaemon) -> None:
+    """Over TLS, octet for octet, each trace on top; no Return-Path of the first is left."""
+    north, south = (one.start() for one in neighbours(make_daemon, "north.test", "south.test"))
+    send(north, "alice", "bob@south.test", subject="to the south")
+    send(south, "bob", "alice@north.test", "alice@south.test", subject="to both")
+
+    arrives(south, "bob", "to the south")
+    arrives(north, "alice", "to both")
+    arrives(south, "alice", "to both")
+    [got] = maildrop(south, "bob")
+    assert got.startswith(b"Return-Path: <alice@north.test>\r\nReceived: from mail.north.test")
+    assert got.count(b"Return-Path") == 1
+    assert got.count(b"Received:") == 2
+    assert b"ESMTPS" in got
+    assert "你好\r\n.\r\nlast line".encode() in got or b"5L2g5aW9" in got
+    assert north.mailctl("status", "--json").status == 0
+
+
+def test_a_server_that_was_away_gets_its_mail(make_daemon: MakeDaemon) -> None:
+    """Once, and each message, whether it waited or came later."""
+    north, south = neighbours(make_daemon, "north.test", "south.test")
+    north.start()
+    for number in range(3):
+        send(north, "alice", "bob@south.test", subject=f"early {number}")
+    south.start()
+    send(north, "alice", "bob@south.test", subject="late")
+
+    arrives(south, "bob", "early 0", "early 1", "early 2", "late")
+
+
+def test_what_nobody_wants_comes_back(make_daemon: MakeDaemon) -> None:
+    """With the words of the other server, and the header."""
+    north, south = (one.start() for one in neighbours(make_daemon, "north.test", "south.test"))
+    send(north, "alice", "nobody@south.test", "bob@south.test", subject="half good")
+
+    arrives(south, "bob", "half good")
+    arrives(north, "alice", "Your message could not be delivered")
+    [report] = maildrop(north, "alice")
+    assert report.startswith(b"Return-Path: <>\r\n")
+    assert b"Auto-Submitted: auto-replied" in report
+    assert (
+        b"Final-Recipient: rfc822; nobody@south.test\r\nAction: failed\r\nStatus: 5.1.1" in report
+    )
+    assert b"Remote-MTA: dns; 127.0.0.1" in report
+    assert b"Subject: half good" in report
+    assert b"bob@south.test" not in report.partition(b"rfc822-headers")[0]
+
+
+def test_mail_for_ourselves_goes_in_no_circle(make_daemon: MakeDaemon) -> None:
+    """A way that leads back is cut, and the sender told."""
+    [north] = neighbours(make_daemon, "north.test")
+    north.settings["outbound"]["routes"] = {
+        "me": {"domains": ["other.test"], "host": "127.0.0.1", "port": north.ports["mx"]}
+    }
+    north.write_settings()
+    north.start()
+    send(north, "alice", "bob@other.test", subject="round")
+
+    arrives(north, "alice", "Your message could not be delivered")
+    assert b"this is a loop" in maildrop(north, "alice")[0]
+
+
+def test_a_forward_leads_to_another_server(make_daemon: MakeDaemon) -> None:
+    """With a copy at home, or none; a group has members anywhere."""
+    north, south = (one.start() for one in neighbours(make_daemon, "north.test", "south.test"))
+    assert north.mailctl("forward", "set", "alice", "bob@south.test", "alice").status == 0
+    done = north.mailctl("group", "add", "all@north.test", "bob", "alice@south.test")
+    assert done.status == 0, done.errors
+    with closing(south.smtp()) as client:
+        client.quit()
+    send(south, "alice", "alice@north.test", subject="forwarded")
+    send(north, "bob", "all@north.test", subject="to all")
+
+    arrives(south, "bob", "forwarded")
+    arrives(north, "alice", "forwarded")
+    arrives(south, "alice", "to all")
+    arrives(north, "bob", "to all")
+    assert b"Return-Path: <alice@south.test>" in maildrop(south, "bob")[0]
+
+
+def test_nobody_relays_without_a_login(make_daemon: MakeDaemon) -> None:
+    """Not on the port for other servers; and nobody at all, when that is set."""
+    north, _ = neighbours(make_daemon, "north.test", "south.test")
+    north.start()
+    with closing(north.smtp()) as client:
+        client.ehlo()
+        client.mail("alice@north.test")
+        assert client.rcpt("bob@south.test")[0] == 550
+    assert north.mailctl("settings", "set", "outbound.relay", "nobody").status == 0
+    with closing(north.submission("alice")) as client:
+        client.mail("alice@north.test")
+        assert client.rcpt("bob@south.test")[0] == 550
+
+
+def test_three_daemons_and_one_is_killed(make_daemon: MakeDaemon) -> None:
+    """Each message arrives at each of them."""
+    made = [*neighbours(make_daemon, "north.test", "south.test", "west.test")]
+    north, south, west = (one.start() for one in made)
+    south.kill()
+    for number in range(5):
+        send(north, "alice", "bob@south.test", "bob@west.test", subject=f"number {number}")
+    arrives(west, "bob", *(f"number {number}" for number in range(5)))
+    north.kill()
+    north.start()
+    south.start()
+    arrives(south, "bob", *(f"number {number}" for number in range(5)))
+    assert subjects(west, "bob") == [f"number {number}" for number in range(5)] or sorted(
+        subjects(west, "bob")
+    ) == [f"number {number}" for number in range(5)]
+
+
+def test_a_stop_loses_nothing(make_daemon: MakeDaemon) -> None:
+    """Mail that is on its way is finished, what waits leaves after the next start."""
+    north, south = (one.start() for one in neighbours(make_daemon, "north.test", "south.test"))
+    for number in range(20):
+        send(north, "alice", "bob@south.test", subject=f"{number}")
+    assert north.stop() == 0
+    north.start()
+    arrives(south, "bob", *map(str, range(20)))
