@@ -1,6 +1,6 @@
 """Everything an administrator can do; who asks, and whether he may, is the front end's matter."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from twisted.internet.interfaces import IReactorTime
@@ -14,6 +14,7 @@ from mailsvc.admin.health import Health
 from mailsvc.admin.invitations import Invitations
 from mailsvc.admin.logs import Logs
 from mailsvc.admin.office import Office
+from mailsvc.admin.queue import Queue
 from mailsvc.admin.registration import Registration
 from mailsvc.admin.services import Services
 from mailsvc.admin.sessions import Sessions
@@ -45,6 +46,7 @@ class Administration:
         health: How the daemon is.
         invitations: Codes with which people make their own accounts.
         logs: What was written down.
+        queue: Mail that waits for other servers.
         registration: What people may do who are no administrators.
         services: What is started and stopped.
         settings: What the daemon goes by.
@@ -61,6 +63,7 @@ class Administration:
     health: Health
     invitations: Invitations
     logs: Logs
+    queue: Queue
     registration: Registration
     services: Services
     sessions: Sessions
@@ -70,7 +73,7 @@ class Administration:
 
     def use(self, hostname: str, most_octets: int) -> None:
         """Go by another name, and another largest message, from now on."""
-        self.health.hostname = self.broadcasts.hostname = hostname
+        self.health.hostname = self.broadcasts.hostname = self.queue.hostname = hostname
         self.broadcasts.most_octets = most_octets
 
 
@@ -88,6 +91,7 @@ def open_administration(
     version: str,
     most_octets: int,
     wake_broadcasts: Callable[[], None],
+    send_now: Callable[[Collection[str]], None],
 ) -> Administration:
     """
     Put the parts together.
@@ -105,6 +109,7 @@ def open_administration(
         version: Of mailsvc.
         most_octets: The largest message.
         wake_broadcasts: Called when there is a broadcast to deliver.
+        send_now: Called with domains whose mail is to leave at once.
     """
     office = Office(database, directory)
     return Administration(
@@ -118,6 +123,7 @@ def open_administration(
         health=Health(database, switchboard, clock, hostname=hostname, version=version),
         invitations=Invitations(office),
         logs=Logs(office, logbook),
+        queue=Queue(office, hostname, send_now),
         registration=Registration(office, passwords, prover, live, clock),
         services=Services(office, switchboard, live.lock),
         sessions=Sessions(office, switchboard),

@@ -49,6 +49,8 @@ class Health:
         """Where mailctl of other machines is answered; empty: nowhere."""
         self.fingerprint: Callable[[], str] = str
         """Gives that of the certificate there."""
+        self.away: Callable[[], tuple[str, ...]] = tuple
+        """Tells which servers are left alone for a while."""
         self._started = clock.seconds()
 
     async def status(self) -> ServiceStatus:
@@ -67,6 +69,10 @@ class Health:
             waiting=self._database.waiting,
             listeners=tuple(self._switchboard.listeners()),
             pending=seen.pending,
+            queued=None if seen.queue is None else seen.queue.waiting + seen.queue.held,
+            held=None if seen.queue is None else seen.queue.held,
+            oldest=None if seen.queue is None else seen.queue.oldest,
+            away=self.away(),
             remote=self.remote,
             fingerprint=self.fingerprint() if self.remote else "",
         )

@@ -22,6 +22,7 @@ from mailsvc.cli.logs import log
 from mailsvc.cli.offline import check_config, database
 from mailsvc.cli.output import clean
 from mailsvc.cli.place import Doors, Elsewhere, Place, examples
+from mailsvc.cli.queue import queue
 from mailsvc.cli.registration import invitation, passwd, register
 from mailsvc.cli.services import service, status
 from mailsvc.cli.sessions import session
@@ -149,6 +150,7 @@ for _command in (
     register,
     passwd,
     log,
+    queue,
     trail,
     trace,
     check_config,

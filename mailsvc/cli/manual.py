@@ -22,6 +22,7 @@ _NAMES = {
     "Filters": "filters",
     "Logs": "logs",
     "What happened to a message": "trace",
+    "Mail for other servers": "queue",
     "TLS": "tls",
     "Behind a proxy": "proxy",
     "Logins": "logins",

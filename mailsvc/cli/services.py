@@ -11,7 +11,7 @@ from mailsvc.cli.parameters import for_option
 from mailsvc.cli.place import Place, as_json, examples, pass_place
 
 if TYPE_CHECKING:  # see place.py
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from mailsvc.model.listener import ListenerState
     from mailsvc.model.service import ServiceStatus
@@ -41,6 +41,8 @@ def status(place: Place, *, as_json: bool) -> None:
     uptime = duration(seen.uptime.total_seconds())
     click.echo(f"mailsvc {seen.version} on {seen.hostname}, process {seen.pid}, up {uptime}")
     click.echo(clean(_database_line(seen)))
+    for line in _queue_lines(seen):
+        click.echo(clean(line))
     if seen.remote:
         click.echo(clean(f"mailctl of other machines: {seen.remote}, certificate SHA-256"))
         click.echo(clean(f"  {seen.fingerprint}"))
@@ -49,6 +51,18 @@ def status(place: Place, *, as_json: bool) -> None:
         click.echo(f"{wait} for approval: mailctl user pending")
     click.echo()
     _show_listeners(seen.listeners)
+
+
+def _queue_lines(seen: "ServiceStatus") -> "Iterator[str]":
+    """Tell of mail that waits for other servers, where there is any."""
+    if not seen.queued:
+        return
+    waits = "1 recipient waits" if seen.queued == 1 else f"{seen.queued} recipients wait"
+    held = f", {seen.held} held" if seen.held else ""
+    age = (datetime.now(UTC) - seen.oldest).total_seconds() if seen.oldest is not None else 0.0
+    yield f"mail for other servers: {waits}{held}, the oldest for {duration(max(age, 0.0))}"
+    for line in seen.away:
+        yield f"  {line}"
 
 
 def _show_listeners(listeners: "Iterable[ListenerState]") -> None:
@@ -101,6 +115,12 @@ def _status_json(seen: "ServiceStatus") -> dict[str, Any]:
             "accounts": seen.accounts,
             "waiting_writes": seen.waiting,
             "pending_accounts": seen.pending,
+        },
+        "queue": {
+            "waiting": seen.queued,
+            "held": seen.held,
+            "oldest": None if seen.oldest is None else seen.oldest.isoformat(),
+            "away": list(seen.away),
         },
         "remote": {"place": seen.remote, "fingerprint": seen.fingerprint} if seen.remote else None,
         "listeners": [_listener_json(one) for one in seen.listeners],

@@ -1,7 +1,7 @@
 """The daemon as an administrator sees it."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from mailsvc.model.listener import ListenerState
 
@@ -21,6 +21,10 @@ class ServiceStatus:
         waiting: Writes that wait for their commit.
         listeners: In the order of config.yaml.
         pending: Accounts that wait for an administrator.
+        queued: Recipients on other servers for whom mail waits, and of these
+        held: those that an administrator holds.
+        oldest: When the oldest of them was accepted, aware UTC; None: there is none.
+        away: Servers that are left alone for a while, in one line each.
         remote: Where mailctl of other machines is answered; empty: nowhere.
         fingerprint: SHA-256 of the certificate there, hexadecimal digits with colons.
     """
@@ -37,5 +41,9 @@ class ServiceStatus:
     waiting: int
     listeners: tuple[ListenerState, ...]
     pending: int | None = None
+    queued: int | None = None
+    held: int | None = None
+    oldest: datetime | None = None
+    away: tuple[str, ...] = ()
     remote: str = ""
     fingerprint: str = ""

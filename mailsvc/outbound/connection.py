@@ -1,13 +1,18 @@
 """Connect to another server: the first of its addresses that answers, with TLS as asked for."""
 
+import os
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from OpenSSL import SSL
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, connectProtocol
-from twisted.internet.interfaces import IHandshakeListener, IOpenSSLClientConnectionCreator
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.interfaces import (
+    IAddress,
+    IHandshakeListener,
+    IOpenSSLClientConnectionCreator,
+)
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -80,6 +85,20 @@ class _Line(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Pass it on."""
         self.dialogue.lost(reason)
+
+
+class _Lines(Factory[_Line]):
+    """Makes one."""
+
+    noisy = False
+
+    def __init__(self, clock: Any) -> None:
+        self._clock = clock
+
+    def buildProtocol(self, addr: IAddress | None) -> _Line:
+        """Make what feeds the dialogue."""
+        del addr
+        return _Line(self._clock)
 
 
 @implementer(IOpenSSLClientConnectionCreator)
@@ -171,7 +190,7 @@ class Connector:
         kind = TCP6ClientEndpoint if ":" in address else TCP4ClientEndpoint
         endpoint = kind(self._reactor, address, hop.port, timeout=timeout)
         try:
-            line: _Line = await connectProtocol(endpoint, _Line(self._reactor))
+            line = cast("_Line", await endpoint.connect(_Lines(self._reactor)))
         except Exception as error:  # noqa: BLE001 - Twisted and systems have many
             where = f"{hop.host} ({address} port {hop.port})"
             raise Unreachable(
@@ -227,8 +246,10 @@ def _patience(settings: OutboundSettings) -> Patience:
 
 
 def _reason(error: Exception) -> str:
-    inner = getattr(error, "osError", None) or error
-    return str(getattr(inner, "strerror", None) or inner or type(error).__name__)
+    number = getattr(error, "osError", None)
+    if isinstance(number, int):
+        return os.strerror(number)
+    return str(error) or type(error).__name__
 
 
 def _worst(troubles: Sequence[Unreachable]) -> Unreachable:

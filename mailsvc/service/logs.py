@@ -26,6 +26,7 @@ FILES = {
     "mailsvc.admin": "control",
     "mailsvc.delivery": "delivery",
     "mailsvc.filters": "delivery",
+    "mailsvc.outbound": "delivery",
     "mailsvc.store": "delivery",
 }
 """Which file a part of the code writes to; everything else goes to ``service``."""

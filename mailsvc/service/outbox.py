@@ -1,6 +1,6 @@
 """The mail that leaves, from the start of the service to its end."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -66,6 +66,18 @@ class Outbox(Rounds):
         if settings.outbound.dns != self._dns:
             self._dns, self._resolver = settings.outbound.dns, None
         self.courier.use(settings.outbound)
+
+    def send_now(self, domains: Collection[str]) -> None:
+        """Ask the servers of domains at once, whatever they did before."""
+        self.courier.reopen(domains)
+        self.wake()
+
+    def away(self) -> tuple[str, ...]:
+        """Tell which servers are left alone for a while."""
+        return tuple(
+            f"{', '.join(one.domains[:3])}: until {one.until:%H:%M:%S} UTC, {one.trouble}"
+            for one in self.courier.closed()[:10]
+        )
 
     def startService(self) -> None:
         """Begin."""

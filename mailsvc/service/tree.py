@@ -241,6 +241,7 @@ class MailService(MultiService):
             SubmissionRules(self._directory, self._settings.smtp.submission_from),
             BinaryConversion(self._room, self._reactor),
             self._chronicle.note,
+            self._settings.outbound,
         )
 
     def _make_administration(self) -> Administration:
@@ -257,6 +258,7 @@ class MailService(MultiService):
             version=__version__,
             most_octets=self._settings.smtp.largest_message,
             wake_broadcasts=self._broadcaster.wake,
+            send_now=self._outbox.send_now,
         )
 
     async def _receive_sender(self, account: Account) -> tuple[Submission, Callable[[], None]]:
@@ -276,6 +278,7 @@ class MailService(MultiService):
         looking.clock = self._reactor
         looking.setServiceParent(self)
         administration = self._make_administration()
+        administration.health.away = self._outbox.away
         control = self._settings.control
         if control.remote is not None:
             place = f"{control.remote.address} port {control.remote.port}"

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, func, select
 
 from mailsvc.store.accounts import count_accounts
 from mailsvc.store.invitations import count_pending
+from mailsvc.store.queue import QueueState, queue_state
 from mailsvc.store.tables import domain
 
 _NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "mysql": "MySQL", "mariadb": "MariaDB"}
@@ -27,6 +28,7 @@ class Overview:
     domains: int | None
     accounts: int | None
     pending: int | None = None
+    queue: QueueState | None = None
 
 
 NOTHING_SEEN = Overview(None, None, None, None)
@@ -41,6 +43,7 @@ def overview(conn: Connection) -> Overview:
         domains=conn.scalar(select(func.count()).select_from(domain)) or 0,
         accounts=count_accounts(conn),
         pending=count_pending(conn),
+        queue=queue_state(conn),
     )
 
 

@@ -18,6 +18,7 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    literal,
     null,
     or_,
     select,
@@ -231,6 +232,23 @@ def settle(
         conn.execute(delete(queue).where(queue.c.id.in_([one.id for _, one in ended])))
         _INSERT_RELEASED(conn, [(_NO_FOLDER, one.id, row.message) for row, one in ended])
     return found
+
+
+def list_rows(conn: Connection, numbers: Sequence[int]) -> list[Queued]:
+    """Give rows by their numbers."""
+    return [_queued(row) for row in conn.execute(select(queue).where(queue.c.id.in_(numbers)))]
+
+
+def release_bodies(conn: Connection, numbers: Sequence[int]) -> None:
+    """Put the bodies of rows down for the purge; the rows go next."""
+    conn.execute(
+        insert(released).from_select(
+            ["folder_id", "uid", "message_id"],
+            select(literal(_NO_FOLDER), queue.c.id, queue.c.message_id).where(
+                queue.c.id.in_(numbers)
+            ),
+        )
+    )
 
 
 def queue_state(conn: Connection) -> QueueState:

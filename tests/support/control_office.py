@@ -2,7 +2,7 @@
 
 import atexit
 import shutil
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
@@ -168,6 +168,8 @@ class Office:
             listener("submission", "submission", "smtp", 2587),
             listener("pop3", "pop3", "pop3", 2110),
         )
+        self.sent_now: list[Collection[str]] = []
+        """The domains of each wish to send at once."""
         self.live = LiveSettings(self.database, self.clock, Settings())
         self.live.floor = self.switchboard
         passwords: Any = PlainPasswords()
@@ -186,6 +188,7 @@ class Office:
             version="1.2.3",
             most_octets=100_000,
             wake_broadcasts=self.deliver_broadcasts,
+            send_now=self.sent_now.append,
         )
 
     def deliver_broadcasts(self) -> None:

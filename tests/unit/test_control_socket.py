@@ -87,6 +87,7 @@ class TestWhole:
                 version="1.2.3",
                 most_octets=100_000,
                 wake_broadcasts=lambda: None,
+                send_now=lambda _: None,
             )
             service = ControlService(administration, path, reactor)
             database.start()

@@ -7,6 +7,7 @@ a failure, so whoever adds one sees it here.
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,6 +67,13 @@ GOOD = (
     Step("user revoke", "dora@example.net admin"),
     Step("user export", "alice {folder}/alice.mbox"),
     Step("user import", "{folder}/users.csv --generate --passwords-out {folder}/out.csv"),
+    Step("queue list"),
+    Step("queue show", "{queued}"),
+    Step("queue hold", "{queued}"),
+    Step("queue release", "--domain [127.0.0.9]"),
+    Step("queue retry", "--all"),
+    Step("queue bounce", "{queued}"),
+    Step("queue delete", "{queued}"),
     Step("alias add", "info alice"),
     Step("alias list"),
     Step("alias show", "info"),
@@ -150,6 +158,13 @@ BAD = (
     Step("user pending", "more"),
     Step("user approve", "alice"),
     Step("user reject", "alice"),
+    Step("queue list", "17"),
+    Step("queue show", "0123456789abcdef"),
+    Step("queue hold", ""),
+    Step("queue release", "nothing"),
+    Step("queue retry", "--domain -"),
+    Step("queue bounce", "--sender"),
+    Step("queue delete", ""),
     Step("alias add", "alice bob"),
     Step("alias list", "more"),
     Step("alias show", "nobody"),
@@ -227,6 +242,9 @@ def _learn(daemon: Daemon, known: dict[str, str], command: str) -> None:
     if command == "broadcast list":
         [sent] = daemon.mailctl("broadcast", "list", "--json").parsed
         known["broadcast"] = str(sent["number"])
+    if command == "queue list":
+        [waiting] = daemon.mailctl("queue", "list", "--json").parsed
+        known["queued"] = waiting["message"]
     for what in ("filter", "invitation"):
         if command == f"{what} list":
             [found] = daemon.mailctl(what, "list", "--json").parsed
@@ -247,6 +265,9 @@ def test_every_command_does_its_work(daemon: Daemon, tmp_path: Path) -> None:
     _prepare(tmp_path)
     known = {"folder": str(tmp_path)}
     client = daemon.smtp()
+    with closing(daemon.submission("alice")) as sender:
+        # Nobody listens there: it waits.
+        sender.sendmail("alice@test.com", ["bob@[127.0.0.9]"], "Subject: x\r\n\r\nx\r\n")
     for step in GOOD:
         if step.command == "database upgrade":
             daemon.stop()
@@ -285,7 +306,7 @@ def test_no_command_is_done_for_strangers(make_daemon: MakeDaemon, tmp_path: Pat
     control = {"remote": {"port": port}}
     daemon = make_daemon(settings={"control": control, "tls": {"certificates": [named]}}).start()
     known = {"folder": str(tmp_path), "broadcast": "1", "filter": "1"}
-    known |= {"invitation": "1", "message": "1"}
+    known |= {"invitation": "1", "message": "1", "queued": "0123456789abcdef"}
     where = ("--host", f"localhost:{port}", "--ca", str(files.certificate))
     for step in (*GOOD, Step("log follow", "control"), Step("broadcast stop", "1")):
         if step.command in LOCAL | PUBLIC:

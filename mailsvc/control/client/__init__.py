@@ -24,6 +24,7 @@ from mailsvc.control.client.domains import DomainsClient
 from mailsvc.control.client.export import ExportClient
 from mailsvc.control.client.filters import FiltersClient
 from mailsvc.control.client.logs import LogsClient
+from mailsvc.control.client.queue import QueueClient
 from mailsvc.control.client.registration import RegistrationClient
 from mailsvc.control.client.services import ServicesClient
 from mailsvc.control.client.sessions import SessionsClient
@@ -55,6 +56,7 @@ class ControlClient:
         self.export = ExportClient(line)
         self.filters = FiltersClient(line)
         self.logs = LogsClient(line)
+        self.queue = QueueClient(line)
         self.services = ServicesClient(line)
         self.registration = RegistrationClient(line)
         self.sessions = SessionsClient(line)

@@ -28,6 +28,7 @@ FEATURES = (
     "settings",
     "registration",
     "login",
+    "queue",
 )
 """What this version can do; a later one may have more."""
 

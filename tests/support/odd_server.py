@@ -1,0 +1,103 @@
+"""Servers that answer as no server should, each in a thread of its own."""
+
+import socket
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+PATIENCE = 20.0
+
+
+@dataclass
+class OddServer:
+    """
+    A server with one oddity.
+
+    Args:
+        mood: ``inject``: says more than it was asked behind STARTTLS, in the clear. ``cut``:
+            hangs up behind the final dot, once. ``later``: 450 to each recipient, once.
+            ``busy``: 421 to each second message on a connection. ``none``: works.
+    """
+
+    mood: str = "none"
+    messages: list[bytes] = field(default_factory=list)
+    connections: int = 0
+    commands: list[bytes] = field(default_factory=list)
+    port: int = 0
+    _odd: bool = True
+
+    def once(self, mood: str) -> bool:
+        """Whether it is in a mood, for the first time."""
+        if self.mood == mood and self._odd:
+            self._odd = False
+            return True
+        return False
+
+    def serve(self, listener: socket.socket) -> None:
+        """Take connections until the listener is closed."""
+        while True:
+            try:
+                line, _ = listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            threading.Thread(target=self._talk, args=(line,), daemon=True).start()
+
+    def _talk(self, line: socket.socket) -> None:
+        line.settimeout(PATIENCE)
+        with line, line.makefile("rb") as heard:
+            try:
+                self._converse(line, heard)
+            except OSError:
+                return
+
+    def _converse(self, line: socket.socket, heard: Iterable[bytes]) -> None:
+        line.sendall(b"220 odd.example ESMTP\r\n")
+        done = 0
+        for command in heard:
+            verb = command.split()[0].upper() if command.strip() else b""
+            self.commands.append(command.rstrip())
+            if verb == b"MAIL" and self.mood == "busy" and done:
+                line.sendall(b"421 enough for one connection\r\n")
+                return
+            if verb == b"DATA":
+                line.sendall(b"354 go on\r\n")
+                self.messages.append(_content(heard))
+                done += 1
+                if self.once("cut"):
+                    return
+            line.sendall(self._answer(verb))
+            if verb == b"QUIT":
+                return
+
+    def _answer(self, verb: bytes) -> bytes:
+        if verb == b"EHLO":
+            extra = b"250-STARTTLS\r\n" if self.mood == "inject" else b""
+            return b"250-odd.example\r\n" + extra + b"250 8BITMIME\r\n"
+        if verb == b"STARTTLS":
+            return b"220 go\r\n250-odd\r\n250 AUTH PLAIN\r\n250 ok\r\n250 ok\r\n"
+        if verb == b"RCPT" and self.once("later"):
+            return b"450 4.2.0 greylisted\r\n"
+        return b"250 2.0.0 ok\r\n"
+
+
+def _content(heard: Iterable[bytes]) -> bytes:
+    lines: list[bytes] = []
+    for one in heard:
+        if one == b".\r\n":
+            break
+        lines.append(one)
+    return b"".join(lines)
+
+
+@contextmanager
+def odd_server(mood: str) -> Iterator[OddServer]:
+    """Run one."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = OddServer(mood, port=listener.getsockname()[1])
+        threading.Thread(target=server.serve, args=(listener,), daemon=True).start()
+        try:
+            yield server
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
