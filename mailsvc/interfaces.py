@@ -17,6 +17,7 @@ from mailsvc.config.settings import Settings
 from mailsvc.model.account import Account, Scope
 from mailsvc.model.address import Address
 from mailsvc.model.channel import Channel
+from mailsvc.model.dkim import SigningKey
 from mailsvc.model.envelope import Client, Envelope
 from mailsvc.model.headers import Headers
 from mailsvc.model.ids import AccountId, MessageId
@@ -171,6 +172,9 @@ class IDirectory(Interface):
 
     async def is_disabled(domain: str) -> bool:
         """Tell whether *domain* is one of ours that is switched off; same errors as ``find``."""
+
+    async def signing_keys(domain: str) -> tuple[SigningKey, ...]:
+        """Give the keys that sign the mail of a domain; same errors as ``find``."""
 
     async def home() -> str | None:
         """Give the domain of user names that have none; None: there is no domain yet."""

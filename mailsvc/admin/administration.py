@@ -7,6 +7,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from mailsvc.admin.aliases import Aliases
 from mailsvc.admin.broadcasts import Broadcasts
+from mailsvc.admin.dkim import Dkim
 from mailsvc.admin.domains import Domains
 from mailsvc.admin.export import Export
 from mailsvc.admin.filters import Filters
@@ -40,6 +41,7 @@ class Administration:
     Args:
         aliases: Addresses that lead elsewhere.
         broadcasts: Messages to many.
+        dkim: Keys that sign mail.
         domains: The domains that are ours.
         export: Mail as it is stored.
         filters: Who is kept out.
@@ -57,6 +59,7 @@ class Administration:
 
     aliases: Aliases
     broadcasts: Broadcasts
+    dkim: Dkim
     domains: Domains
     export: Export
     filters: Filters
@@ -73,7 +76,8 @@ class Administration:
 
     def use(self, hostname: str, most_octets: int) -> None:
         """Go by another name, and another largest message, from now on."""
-        self.health.hostname = self.broadcasts.hostname = self.queue.hostname = hostname
+        self.health.hostname = self.broadcasts.hostname = hostname
+        self.queue.hostname = self.dkim.hostname = hostname
         self.broadcasts.most_octets = most_octets
 
 
@@ -117,6 +121,7 @@ def open_administration(
         broadcasts=Broadcasts(
             office, clock, hostname=hostname, most_octets=most_octets, wake=wake_broadcasts
         ),
+        dkim=Dkim(office, hostname),
         domains=Domains(office),
         export=Export(office),
         filters=Filters(office),

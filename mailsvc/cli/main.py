@@ -8,6 +8,7 @@ import click
 
 from mailsvc.cli.aliases import alias, forward, group
 from mailsvc.cli.broadcasts import broadcast
+from mailsvc.cli.dkim import dkim, dns
 from mailsvc.cli.domains import domain
 from mailsvc.cli.filters import filter_
 from mailsvc.cli.help import (
@@ -151,6 +152,8 @@ for _command in (
     passwd,
     log,
     queue,
+    dkim,
+    dns,
     trail,
     trace,
     check_config,

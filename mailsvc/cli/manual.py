@@ -23,6 +23,7 @@ _NAMES = {
     "Logs": "logs",
     "What happened to a message": "trace",
     "Mail for other servers": "queue",
+    "Signatures and DNS": "dkim",
     "TLS": "tls",
     "Behind a proxy": "proxy",
     "Logins": "logins",

@@ -9,10 +9,11 @@ from zope.interface import implementer
 from mailsvc.config.settings import OutboundSettings
 from mailsvc.delivery.binary import BinaryConversion
 from mailsvc.delivery.delivered import Reporter
+from mailsvc.delivery.dkim import sign
 from mailsvc.delivery.leaving import leaving
 from mailsvc.delivery.notices import write_notice
 from mailsvc.delivery.routing import targets_of
-from mailsvc.delivery.submission import SubmissionRules
+from mailsvc.delivery.submission import SubmissionRules, author_domain
 from mailsvc.delivery.trace import received, return_path, separator
 from mailsvc.errors import MailError, Refused
 from mailsvc.filters.chain import FilterChain
@@ -78,6 +79,7 @@ class Intake:
         try:
             added, key = await self._look(envelope, content)
             delivery = self._delivery(envelope, content, message, added)
+            delivery = await self._sign(envelope, delivery, added)
             return await self._store(delivery._replace(header_key=key), envelope)
         except MailError as error:
             headers = Headers(content.head(LARGEST_HEADER))
@@ -105,6 +107,21 @@ class Intake:
             count=len(delivery.targets) + len(delivery.queued),
         )
         return receipt
+
+    async def _sign(self, envelope: Envelope, delivery: Delivery, added: bytes) -> Delivery:
+        """Sign what our users send to other servers, for the domain of its author."""
+        if not (delivery.queued and self.outbound.dkim and envelope.login):
+            return delivery
+        headers = Headers(added + delivery.content.head(LARGEST_HEADER))
+        domain = author_domain(headers)
+        keys = await self.submission.directory.signing_keys(domain) if domain else ()
+        if not keys:
+            return delivery
+        content, moment = delivery.content, delivery.received
+        # On the thread of a reader: it takes a millisecond, or more for a large message.
+        fields = await self.database.run(lambda _: sign(keys, added, content, moment))
+        before = delivery.trace.removesuffix(added) if added else delivery.trace
+        return delivery._replace(trace=before + fields + added)
 
     def _tell_refused(
         self, envelope: Envelope, message: MessageId, key: int | None, error: MailError

@@ -94,6 +94,17 @@ class SubmissionRules:
             )
 
 
+def author_domain(headers: Headers) -> str:
+    """Give the domain of the first author; empty: there is none that can be read."""
+    found = headers.first(b"from")
+    if found is None:
+        return ""
+    try:
+        return parse_mailboxes(found.decode("utf-8", "replace"))[0].address.domain
+    except BadMailboxes:
+        return ""
+
+
 def new_message_id(domain: str) -> str:
     """Make a Message-ID that nobody has; RFC 5322 section 3.6.4."""
     return f"<{secrets.token_hex(16)}@{domain}>"

@@ -10,11 +10,13 @@ from zope.interface import implementer
 from mailsvc.interfaces import IDirectory
 from mailsvc.model.account import Account
 from mailsvc.model.address import Address
+from mailsvc.model.dkim import SigningKey
 from mailsvc.model.ids import AccountId
 from mailsvc.model.quota import Usage
 from mailsvc.model.route import Route
 from mailsvc.store.accounts import account_by_id, find_account, shortest_keep
 from mailsvc.store.database import Database
+from mailsvc.store.dkim import signing_keys
 from mailsvc.store.domains import domain_enabled, first_domain
 from mailsvc.store.routes import find_route, usage_of
 
@@ -82,6 +84,12 @@ class Directory:
     async def _enabled(self, domain: str) -> bool | None:
         return await self._recall(
             ("domain", domain), lambda: self._database.run(domain_enabled, domain)
+        )
+
+    async def signing_keys(self, domain: str) -> tuple[SigningKey, ...]:
+        """Give what signs the mail of a domain."""
+        return await self._recall(
+            ("dkim", domain), lambda: self._database.run(signing_keys, domain)
         )
 
     async def home(self) -> str | None:

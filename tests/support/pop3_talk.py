@@ -27,6 +27,7 @@ from mailsvc.config.settings import Settings
 from mailsvc.interfaces import IDirectory, IMaildrops
 from mailsvc.model.account import Account, Scope, Verifier
 from mailsvc.model.address import Address
+from mailsvc.model.dkim import SigningKey
 from mailsvc.model.ids import AccountId, CredentialId
 from mailsvc.model.quota import Usage
 from mailsvc.model.route import Route
@@ -144,6 +145,10 @@ class Accounts:
     async def route(self, address: Address) -> Route:
         del address
         raise AssertionError("POP3 takes no mail")
+
+    async def signing_keys(self, domain: str) -> tuple[SigningKey, ...]:
+        """Nobody sends here."""
+        raise NotImplementedError
 
     async def usage(self, account: AccountId, *, fresh: bool = False) -> Usage:
         del account, fresh

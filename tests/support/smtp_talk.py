@@ -24,6 +24,7 @@ from mailsvc.config.settings import Kind, LimitSettings, LoginSettings, SmtpSett
 from mailsvc.interfaces import IContent, IDirectory, IIntake
 from mailsvc.model.account import Account, Role, Scope, Verifier
 from mailsvc.model.address import Address, parse_address
+from mailsvc.model.dkim import SigningKey
 from mailsvc.model.envelope import Envelope
 from mailsvc.model.ids import AccountId, CredentialId, FolderId, MessageId
 from mailsvc.model.quota import Usage
@@ -74,6 +75,7 @@ class MemoryDirectory:
         self.accounts["carol@test.com"] = replace(self.accounts["carol@test.com"], enabled=False)
         self.held: list[Deferred[None]] | None = None
         self.groups: dict[str, tuple[Account, ...]] = {}
+        self.keys: dict[str, tuple[SigningKey, ...]] = {}
         self.used: dict[AccountId, Usage] = {}
         self.asked: list[bool] = []
         """Each question for usage: whether it had to be fresh."""
@@ -92,6 +94,9 @@ class MemoryDirectory:
         if found is None:
             return Route(self.groups.get(address.key, ()))
         return Route((found,)) if found.enabled else Route((), DeadEnd.DISABLED)
+
+    async def signing_keys(self, domain: str) -> tuple[SigningKey, ...]:
+        return self.keys.get(domain, ())
 
     async def usage(self, account: AccountId, *, fresh: bool = False) -> Usage:
         self.asked.append(fresh)

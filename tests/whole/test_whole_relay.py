@@ -2,6 +2,8 @@
 
 from contextlib import closing
 
+import dkim  # type: ignore[import-untyped]
+
 from tests.support.daemon import MakeDaemon
 from tests.support.neighbours import arrives, maildrop, neighbours, send, subjects
 
@@ -84,6 +86,29 @@ def test_a_forward_leads_to_another_server(make_daemon: MakeDaemon) -> None:
     arrives(south, "alice", "to all")
     arrives(north, "bob", "to all")
     assert b"Return-Path: <alice@south.test>" in maildrop(south, "bob")[0]
+
+
+def test_what_leaves_is_signed(make_daemon: MakeDaemon) -> None:
+    """With every key that signs; another program finds it good, by what the domain publishes."""
+    north, south = (one.start() for one in neighbours(make_daemon, "north.test", "south.test"))
+    assert north.mailctl("dkim", "add", "north.test").output.count("_domainkey") == 2
+    records = {
+        one["name"].encode(): one["value"].encode()
+        for one in north.mailctl("dns", "north.test", "--json").parsed
+    }
+    assert records[b"north.test."].startswith(b"v=spf1")
+    send(north, "alice", "bob@south.test", "bob@north.test", subject="signed")
+    arrives(south, "bob", "signed")
+    arrives(north, "bob", "signed")
+
+    [got] = maildrop(south, "bob")
+    assert got.count(b"DKIM-Signature:") == 2
+    checker = dkim.DKIM(got)
+    for index in range(2):
+        assert checker.verify(index, dnsfunc=lambda name, **_: records[name])
+    send(north, "bob", "alice@north.test", subject="stays here")
+    arrives(north, "alice", "stays here")
+    assert b"DKIM-Signature" not in maildrop(north, "alice")[0]
 
 
 def test_nobody_relays_without_a_login(make_daemon: MakeDaemon) -> None:

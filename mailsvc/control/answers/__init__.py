@@ -3,6 +3,7 @@
 from mailsvc.control.answers import (
     aliases,
     broadcasts,
+    dkim,
     domains,
     export,
     filters,
@@ -20,6 +21,7 @@ from mailsvc.control.answers.base import Answers
 ANSWERS: Answers = {
     **aliases.ANSWERS,
     **broadcasts.ANSWERS,
+    **dkim.ANSWERS,
     **domains.ANSWERS,
     **export.ANSWERS,
     **filters.ANSWERS,

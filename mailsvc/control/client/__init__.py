@@ -20,6 +20,7 @@ from mailsvc.control.client.connection import (
     ControlError,
     open_connection,
 )
+from mailsvc.control.client.dkim import DkimClient
 from mailsvc.control.client.domains import DomainsClient
 from mailsvc.control.client.export import ExportClient
 from mailsvc.control.client.filters import FiltersClient
@@ -52,6 +53,7 @@ class ControlClient:
         self._line = line
         self.aliases = AliasesClient(line)
         self.broadcasts = BroadcastsClient(line)
+        self.dkim = DkimClient(line)
         self.domains = DomainsClient(line)
         self.export = ExportClient(line)
         self.filters = FiltersClient(line)

@@ -29,6 +29,7 @@ FEATURES = (
     "registration",
     "login",
     "queue",
+    "dkim",
 )
 """What this version can do; a later one may have more."""
 
