@@ -110,6 +110,13 @@ class TooBusy(MailError):
     text = "We are too busy; please try again later"
 
 
+class SendingLimitReached(MailError):
+    """The user has sent what a day allows; the X.7.28 of the registry of RFC 5248."""
+
+    status = Status(4, 7, 28)
+    text = "You have sent as much as you may in a day; try again tomorrow"
+
+
 class Refused(MailError):
     """A filter's verdict, with its own status."""
 

@@ -176,6 +176,9 @@ class IDirectory(Interface):
     async def signing_keys(domain: str) -> tuple[SigningKey, ...]:
         """Give the keys that sign the mail of a domain; same errors as ``find``."""
 
+    def secret() -> bytes:
+        """Give what all nodes share, and nobody else: it signs rewritten senders."""
+
     async def home() -> str | None:
         """Give the domain of user names that have none; None: there is no domain yet."""
 

@@ -11,6 +11,7 @@ from mailsvc.delivery.notices import write_notice
 from mailsvc.errors import CommandError, NotFound
 from mailsvc.model.page import Page, page_of
 from mailsvc.model.waiting import Attempt, Pick, QueueAction, QueueChange, Waiting
+from mailsvc.policy.srs import restored
 from mailsvc.store.deliveries import DeliverBatch
 from mailsvc.store.settling import SettleBatch
 from mailsvc.store.trail import Record
@@ -46,7 +47,10 @@ class Queue:
         """Our name; may be replaced."""
         deliver = DeliverBatch(office.ids, lambda notice: write_notice(self.hostname, notice))
         self._settle = SettleBatch(
-            office.ids, deliver, lambda telling: write_telling(self.hostname, telling)
+            office.ids,
+            deliver,
+            lambda telling: write_telling(self.hostname, telling),
+            lambda address: restored(address, office.directory.secret()),
         )
 
     async def list(self, after: str, most: int, pick: Pick) -> Page[Waiting]:

@@ -17,6 +17,8 @@ LONGEST_NAME = 255
 """Characters of a display name."""
 LARGEST_QUOTA = (1 << 63) - 1
 """What a column of the database holds."""
+MOST_DAILY = 1_000_000
+"""Messages, or new recipients, of one account in a day."""
 LONGEST_KEEP = 36_500
 """Days; whoever wants more keeps mail for ever."""
 
@@ -80,6 +82,13 @@ def checked_quota(most: int | None, unit: str) -> int | None:
 def checked_own_quota(most: int | None, unit: str) -> int | None:
     """Refuse a quota of one account that is none; 0 is no limit, None the domain's."""
     return most if most == NO_LIMIT else checked_quota(most, unit)
+
+
+def checked_daily(most: int | None) -> int | None:
+    """Refuse a limit of a day that is none; 0 is no limit, None that of the settings."""
+    if most is not None and not 0 <= most <= MOST_DAILY:
+        raise CommandError(f"a limit of a day is a number up to {MOST_DAILY}")
+    return most
 
 
 def checked_language(language: str) -> str:

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from mailsvc.admin.office import Office
 from mailsvc.admin.rules import (
+    checked_daily,
     checked_keep,
     checked_language,
     checked_name,
@@ -248,4 +249,8 @@ def _columns(change: UserChange) -> dict[str, str | int | None]:
         if most is not None:
             own = None if most == DOMAINS_QUOTA else most
             values[name] = checked_own_quota(own, name.partition("_")[2])
+    daily = {"daily_messages": change.daily_messages, "daily_recipients": change.daily_recipients}
+    for name, most in daily.items():
+        if most is not None:
+            values[name] = checked_daily(None if most == DOMAINS_QUOTA else most)
     return values

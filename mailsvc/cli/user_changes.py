@@ -33,6 +33,7 @@ class _Quota(SizeOrNone):
         'mailctl user set alice --name "Alice Example" --language zh',
         "mailctl user set alice --quota 2GiB",
         f"mailctl user set alice --quota {_DEFAULT} --quota-messages {NONE}",
+        "mailctl user set alice --daily-messages 50 --daily-recipients 20",
     ),
 )
 @click.argument("address")
@@ -40,28 +41,43 @@ class _Quota(SizeOrNone):
 @click.option("--language", help="Of notices to the user: en or zh.")
 @click.option("--quota", type=_Quota(), help="Most mail in all folders, such as 500MiB.")
 @click.option("--quota-messages", metavar="NUMBER", help="Most messages in all folders.")
+@click.option("--daily-messages", metavar="NUMBER", help="Most messages to other servers in a day.")
+@click.option(
+    "--daily-recipients",
+    metavar="NUMBER",
+    help="Most addresses on other servers in a day to which it has never written.",
+)
 @as_json
 @pass_place
 def set_(place: Place, /, **options: Any) -> None:
     """
-    Change name, language and quotas of an account.
+    Change name, language, quotas and limits of an account.
 
-    A quota is a number, "none" (no limit), or "default" (that of the domain).
+    A quota is a number, "none" (no limit), or "default": that of the domain, and for what is
+    sent in a day that of the settings.
     """
-    from mailsvc.model.user import DOMAINS_QUOTA, UserChange
+    from mailsvc.model.user import UserChange
 
-    messages = options["quota_messages"]
-    if messages is not None:
-        messages = DOMAINS_QUOTA if messages == _DEFAULT else number_or_none(messages)
     change = UserChange(
         address=options["address"],
         display_name=options["name"],
         language=options["language"],
         quota_octets=options["quota"],
-        quota_messages=messages,
+        quota_messages=_number(options["quota_messages"]),
+        daily_messages=_number(options["daily_messages"]),
+        daily_recipients=_number(options["daily_recipients"]),
     )
     whose = place.talk(lambda client: client.users.set(change))
     _tell(whose, f"Changed the account {whose.shown}.", in_json=options["as_json"], changed=True)
+
+
+def _number(text: str | None) -> int | None:
+    """Read a number, "none" or "default"; None: it was not given."""
+    from mailsvc.model.user import DOMAINS_QUOTA
+
+    if text is None:
+        return None
+    return DOMAINS_QUOTA if text == _DEFAULT else number_or_none(text)
 
 
 @click.command(epilog=examples("mailctl user rename alice alice.example"))

@@ -150,11 +150,24 @@ def _lines(one: "AccountSummary") -> list[tuple[str, str]]:
         ("logs in to", ", ".join(sorted(one.scopes)) or "nothing"),
         ("mail", f"{count(one.messages, 'message', 'messages')}, {size(one.octets)}"),
         ("quota", limits),
+        ("sends a day", _daily(one)),
         ("keeps mail", keeps),
         ("language", one.language or "en"),
         ("made", moment(one.created)),
         ("last login", moment(one.last_login) or "never"),
     ]
+
+
+def _daily(one: "AccountSummary") -> str:
+    """Tell what may leave in a day, where it is the account's own."""
+    from mailsvc.model.quota import NO_LIMIT
+
+    def limit(most: int, what: str) -> str:
+        return f"any number of {what}" if most == NO_LIMIT else f"{most} {what}"
+
+    own = ((one.daily_messages, "messages"), (one.daily_recipients, "new recipients"))
+    found = [limit(most, what) for most, what in own if most is not None]
+    return ", ".join(found) or "as outbound of the settings says"
 
 
 def account_json(one: "AccountSummary") -> dict[str, Any]:
@@ -174,6 +187,8 @@ def account_json(one: "AccountSummary") -> dict[str, Any]:
         "quota_octets_from": one.quota_octets_from.value,
         "quota_messages": one.quota_messages,
         "quota_messages_from": one.quota_messages_from.value,
+        "daily_messages": one.daily_messages,
+        "daily_recipients": one.daily_recipients,
         "keep_days": one.keep_days,
         "language": one.language,
         "created": one.created.isoformat(),

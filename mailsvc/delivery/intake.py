@@ -22,6 +22,7 @@ from mailsvc.model.envelope import Body, Envelope
 from mailsvc.model.headers import LARGEST_HEADER, Headers
 from mailsvc.model.ids import MessageId
 from mailsvc.model.receipt import Receipt
+from mailsvc.model.sending import SendingLimits
 from mailsvc.model.status import Status
 from mailsvc.model.story import Happening, Tell, untold
 from mailsvc.model.verdict import Decision, Verdict
@@ -45,6 +46,7 @@ class Intake:
         tell: Takes down what is refused.
         outbound: How mail leaves; may be replaced while the service runs.
         wake: Called when mail waits to leave.
+        secret: Signs rewritten senders; may be replaced.
     """
 
     database: Database
@@ -55,6 +57,7 @@ class Intake:
     tell: Tell = untold
     outbound: OutboundSettings = field(default_factory=OutboundSettings)
     wake: Callable[[], None] = lambda: None
+    secret: bytes = b""
     _log = Logger()
 
     def __post_init__(self) -> None:
@@ -170,8 +173,9 @@ class Intake:
             received=envelope.received,
             client_ip=envelope.client.ip,
             targets=targets_of(envelope),
+            sending=SendingLimits(self.outbound.daily_messages, self.outbound.daily_new_recipients),
             login=None if envelope.login is None else envelope.login.id,
-            queued=leaving(envelope, message, self.database.ids, self.outbound),
+            queued=leaving(envelope, message, self.database.ids, self.outbound, self.secret),
         )
 
 

@@ -4,18 +4,23 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 
-from mailsvc.config.settings import OutboundSettings
+from mailsvc.config.settings import Forwarding, OutboundSettings
 from mailsvc.model.address import Address
 from mailsvc.model.envelope import Envelope, Notify, Recipient
 from mailsvc.model.ids import IdSource, MessageId
 from mailsvc.model.queued import Queued
+from mailsvc.policy.srs import rewrite
 
 _LONGEST = {"identifier": 128, "original": 512}
 """Characters that the queue keeps; RFC 3461 sections 4.2 and 4.4 allow no more."""
 
 
 def leaving(
-    envelope: Envelope, message: MessageId, ids: IdSource, settings: OutboundSettings
+    envelope: Envelope,
+    message: MessageId,
+    ids: IdSource,
+    settings: OutboundSettings,
+    secret: bytes = b"",
 ) -> tuple[Queued, ...]:
     """
     List the recipients on other servers, each once.
@@ -25,19 +30,37 @@ def leaving(
 
     Args:
         ids: Numbers for the rows of the queue.
-        settings: How long it is tried.
+        settings: How long it is tried, and what becomes of the sender of what is forwarded.
+        secret: Signs rewritten senders.
     """
     found: dict[Address, Queued] = {}
     for recipient in envelope.recipients:
         for address in recipient.remote:
             if address not in found:
-                found[address] = _queued(envelope, recipient, address, message, ids, settings)
+                row = _queued(envelope, recipient, address, message, ids, settings)
+                sender = _sender(envelope, recipient, address, settings, secret)
+                found[address] = replace(row, sender=sender)
     return tuple(_with_deadline(envelope, found.values()))
 
 
 def is_passed_on(recipient: Recipient) -> bool:
     """Whether it has exactly one mailbox, which is on another server and reports itself."""
     return len(recipient.remote) == 1 and not recipient.accounts
+
+
+def _sender(
+    envelope: Envelope,
+    recipient: Recipient,
+    address: Address,
+    settings: OutboundSettings,
+    secret: bytes,
+) -> str:
+    """Give the reverse-path: rewritten, where a foreign one is forwarded."""
+    sender = envelope.sender
+    ours = envelope.login is not None or address == recipient.address
+    if sender is None or ours or settings.forwarding is Forwarding.KEEP or not secret:
+        return str(sender or "")
+    return str(rewrite(sender, recipient.address.domain, secret, envelope.received) or sender)
 
 
 def _queued(

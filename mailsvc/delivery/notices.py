@@ -1,16 +1,20 @@
-"""Tell owners that their mailbox becomes full, in their language."""
+"""Tell owners of mailboxes what concerns them, in their language."""
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from email.header import Header
 from functools import cache
 from importlib.resources import files
+from typing import NamedTuple
 
 import yaml
 
 from mailsvc.delivery.reports import WrittenContent
 from mailsvc.delivery.submission import new_message_id
 from mailsvc.delivery.trace import date
+from mailsvc.model.address import Address
 from mailsvc.model.quota import QuotaNotice
+from mailsvc.model.sending import LimitNotice
 
 _LANGUAGES = ("en", "zh")
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -24,9 +28,9 @@ def _texts(language: str) -> Mapping[str, str]:
     return texts
 
 
-def write_notice(hostname: str, notice: QuotaNotice) -> WrittenContent:
+def write_notice(hostname: str, notice: QuotaNotice | LimitNotice) -> WrittenContent:
     """
-    Write the message that an owner gets whose mailbox is nearly full.
+    Write the message that tells of a mailbox that is nearly full, or of a limit.
 
     Safe on any thread.
 
@@ -35,6 +39,16 @@ def write_notice(hostname: str, notice: QuotaNotice) -> WrittenContent:
     """
     tag = notice.language.lower().partition("-")[0]
     language = tag if tag in _LANGUAGES else _LANGUAGES[0]
+    texts = _texts(language)
+    if isinstance(notice, LimitNotice):
+        what = texts[f"limit_{notice.kind}"].format(most=notice.most)
+        values = {"owner": notice.owner.shown, "what": what, "hostname": hostname}
+        heads = _Heads(notice.to, language, texts["limit_subject"].format(**values))
+        return _written(hostname, heads, texts["limit_body"].format(**values), datetime.now(UTC))
+    return _written_of_quota(hostname, notice, language)
+
+
+def _written_of_quota(hostname: str, notice: QuotaNotice, language: str) -> WrittenContent:
     texts = _texts(language)
     values = {
         "owner": notice.owner.shown,
@@ -45,22 +59,35 @@ def write_notice(hostname: str, notice: QuotaNotice) -> WrittenContent:
         "quota_messages": _limit(texts, notice.quota_messages, str),
         "hostname": hostname,
     }
-    subject = texts["subject"].format(**values)
-    body = texts["body"].format(**values).replace("\n", "\r\n").encode()
-    return WrittenContent(_header(hostname, notice, language, subject) + b"\r\n" + body)
+    heads = _Heads(notice.owner, language, texts["subject"].format(**values))
+    return _written(hostname, heads, texts["body"].format(**values), notice.now)
 
 
-def _header(hostname: str, notice: QuotaNotice, language: str, subject: str) -> bytes:
+class _Heads(NamedTuple):
+    """What stands in the header of a notice."""
+
+    to: Address
+    language: str
+    subject: str
+
+
+def _written(hostname: str, heads: _Heads, body: str, now: datetime) -> WrittenContent:
+    header = _header(hostname, heads, now)
+    return WrittenContent(header + b"\r\n" + body.replace("\n", "\r\n").encode())
+
+
+def _header(hostname: str, heads: _Heads, now: datetime) -> bytes:
+    subject = heads.subject
     if not subject.isascii():
         subject = Header(subject, "utf-8", header_name="Subject").encode(linesep="\r\n")
     return (
-        f"Date: {date(notice.now)}\r\n"
+        f"Date: {date(now)}\r\n"
         f"From: Mail Delivery System <MAILER-DAEMON@{hostname}>\r\n"
-        f"To: <{notice.owner}>\r\n"
+        f"To: <{heads.to}>\r\n"
         f"Subject: {subject}\r\n"
         f"Message-ID: {new_message_id(hostname)}\r\n"
         "Auto-Submitted: auto-generated\r\n"  # RFC 3834 section 5
-        f"Content-Language: {language}\r\n"
+        f"Content-Language: {heads.language}\r\n"
         "MIME-Version: 1.0\r\n"
         "Content-Type: text/plain; charset=utf-8\r\n"
         "Content-Transfer-Encoding: 8bit\r\n"

@@ -10,6 +10,7 @@ from mailsvc.model.address import Address
 from mailsvc.model.route import Route
 from mailsvc.policy.quota import check_room, has_quota
 from mailsvc.policy.relay import check_relay, check_route
+from mailsvc.policy.srs import restored
 
 
 async def find_way(
@@ -36,7 +37,12 @@ async def find_way(
     if not await directory.is_local(address.domain):
         disabled = await directory.is_disabled(address.domain)
         return check_relay(address, relay, disabled=disabled, login=login)
-    route = check_route(await directory.route(address))
+    route = await directory.route(address)
+    if not route.open:
+        # A bounce to a sender that we have rewritten goes back to that sender.
+        sender = restored(address, directory.secret())
+        route = route if sender is None else Route((), remote=(sender,))
+    check_route(route)
     if not route.remote:
         await _check_room(directory, route.accounts, octets)
     return route

@@ -133,6 +133,8 @@ class AccountSummary:
         language: Of notices; empty: English.
         pending: It registered itself and waits for an administrator.
         turns: The switches that will turn by themselves.
+        daily_messages: To other servers; None: as the settings say, 0: no limit.
+        daily_recipients: New ones on other servers; likewise.
     """
 
     id: AccountId
@@ -153,6 +155,8 @@ class AccountSummary:
     language: str = ""
     pending: bool = False
     turns: tuple[Turn, ...] = ()
+    daily_messages: int | None = None
+    daily_recipients: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,6 +45,8 @@ class UserChange:
         language: Of notices, such as ``zh``; empty: English.
         quota_octets: 0: no limit; ``DOMAINS_QUOTA``: the domain's.
         quota_messages: 0: no limit; ``DOMAINS_QUOTA``: the domain's.
+        daily_messages: To other servers; 0: no limit; ``DOMAINS_QUOTA``: what the settings say.
+        daily_recipients: New ones on other servers; likewise.
     """
 
     address: str
@@ -52,6 +54,8 @@ class UserChange:
     language: str | None = None
     quota_octets: int | None = None
     quota_messages: int | None = None
+    daily_messages: int | None = None
+    daily_recipients: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,15 +1,13 @@
 """Deliver broadcasts, a few hundred mailboxes at a time, until each has its end."""
 
-from collections.abc import Callable
 from typing import Any
 
 from twisted.logger import Logger
 
-from mailsvc.interfaces import IContent
-from mailsvc.model.quota import QuotaNotice
 from mailsvc.service.rounds import Rounds
 from mailsvc.store.broadcasts import BroadcastStep, unfinished
 from mailsvc.store.database import Database
+from mailsvc.store.deliveries import WriteNotice
 
 EVERY = 30.0
 """Seconds between two looks for what another daemon left, or what failed."""
@@ -28,9 +26,7 @@ class Broadcaster(Rounds):
     every, at_once, title = EVERY, True, "delivering broadcasts"
     _log = Logger()
 
-    def __init__(
-        self, database: Database, clock: Any, write_notice: Callable[[QuotaNotice], IContent]
-    ) -> None:
+    def __init__(self, database: Database, clock: Any, write_notice: WriteNotice) -> None:
         super().__init__(clock)
         self._database = database
         self._step = BroadcastStep(database.ids, write_notice)

@@ -11,6 +11,7 @@ from mailsvc.delivery.bounces import write_telling
 from mailsvc.delivery.notices import write_notice
 from mailsvc.outbound.connection import Connector
 from mailsvc.outbound.courier import Courier
+from mailsvc.policy.srs import restored
 from mailsvc.service.rounds import Rounds
 from mailsvc.store.database import Database
 from mailsvc.store.deliveries import DeliverBatch
@@ -33,6 +34,7 @@ class Outbox(Rounds):
         owner: A number that no other daemon has.
         hostname: Tells our name.
         is_ours: Whether one of our own listeners for mail has a port.
+        secret: Gives what signs rewritten senders.
     """
 
     # Not at once: the first start still writes on the connection that a writer would take.
@@ -46,6 +48,7 @@ class Outbox(Rounds):
         owner: int,
         hostname: Callable[[], str],
         is_ours: Callable[[int], bool],
+        secret: Callable[[], bytes],
     ) -> None:
         super().__init__(reactor)
         self._reactor = reactor
@@ -54,7 +57,10 @@ class Outbox(Rounds):
         self._resolver: Any = None
         deliver = DeliverBatch(database.ids, lambda notice: write_notice(hostname(), notice))
         settle = SettleBatch(
-            database.ids, deliver, lambda telling: write_telling(hostname(), telling)
+            database.ids,
+            deliver,
+            lambda telling: write_telling(hostname(), telling),
+            lambda address: restored(address, secret()),
         )
         connector = Connector(reactor, self._resolve, hostname, is_ours)
         self.courier = Courier(database, connector, settle, settings.outbound, reactor, owner)

@@ -131,6 +131,7 @@ class MailService(MultiService):
             self._node[1],
             lambda: self._intake.hostname,
             self._listeners.has_mail_port,
+            self._directory.secret,
         )
         self._intake.wake = self._outbox.wake
         self._add_parts()
@@ -165,7 +166,8 @@ class MailService(MultiService):
         if engines.sqlite:
             transact(engines, drop_leases)
             transact(engines, free_leases)
-        self._logins.secret = transact(engines, shared_secret)
+        self._logins.secret = self._intake.secret = transact(engines, shared_secret)
+        self._directory.shared_secret = self._intake.secret
         changed = transact(engines, read_settings)
         self._rules.use(transact(engines, all_rules))
         self._logs.start()

@@ -419,6 +419,8 @@ def _summary(row: Row[Any]) -> AccountSummary:
         language=row.language,
         pending=row.pending,
         turns=_turns(row),
+        daily_messages=row.daily_messages,
+        daily_recipients=row.daily_recipients,
     )
 
 

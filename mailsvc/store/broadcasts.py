@@ -6,7 +6,7 @@ killed goes on where it was, and nobody gets a message twice. The row is locked 
 that two nodes take turns.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -19,10 +19,9 @@ from mailsvc.model.account import Account
 from mailsvc.model.address import parse_address
 from mailsvc.model.broadcast import Audience, BroadcastState
 from mailsvc.model.ids import IdSource, MessageId
-from mailsvc.model.quota import QuotaNotice
 from mailsvc.model.status import Status
 from mailsvc.store.accounts import accounts_after
-from mailsvc.store.deliveries import DeliverBatch, Delivery, Target, insert_body
+from mailsvc.store.deliveries import DeliverBatch, Delivery, Target, WriteNotice, insert_body
 from mailsvc.store.domains import domain_exists
 from mailsvc.store.routes import find_route
 from mailsvc.store.tables import account, broadcast, domain, released, trail
@@ -102,9 +101,7 @@ class BroadcastStep:
         write_notice: As in ``DeliverBatch``.
     """
 
-    def __init__(
-        self, ids: IdSource, write_notice: Callable[[QuotaNotice], IContent] | None = None
-    ) -> None:
+    def __init__(self, ids: IdSource, write_notice: WriteNotice | None = None) -> None:
         self._ids = ids
         self._deliver = DeliverBatch(ids, write_notice)
 

@@ -11,12 +11,16 @@ from sqlalchemy import Connection, bindparam, func, select, update
 from mailsvc.config.units import KIB
 from mailsvc.errors import MailboxFull, MailboxTooSmall, MailError
 from mailsvc.interfaces import IContent
+from mailsvc.model.account import Account
 from mailsvc.model.address import parse_address
 from mailsvc.model.ids import AccountId, FolderId, IdSource, MessageId
 from mailsvc.model.queued import Queued
 from mailsvc.model.quota import QuotaNotice, Usage, share_told
+from mailsvc.model.sending import LimitNotice, SendingLimits
+from mailsvc.store.accounts import account_by_id, postmaster
 from mailsvc.store.bulk import BulkInsert
 from mailsvc.store.queue import add_to_queue
+from mailsvc.store.sending import Reached, SendingBook, Sent
 from mailsvc.store.tables import account as account_table
 from mailsvc.store.tables import chunk, entry, folder, message, microseconds, trail
 
@@ -95,6 +99,10 @@ _UPDATE_FOLDER = (
 )
 
 
+WriteNotice = Callable[[QuotaNotice | LimitNotice], IContent]
+"""Makes the content of a notice; called on a writer's thread."""
+
+
 class RecipientGone(MailError):
     """The account was removed between RCPT and the end of the message."""
 
@@ -146,6 +154,7 @@ class Delivery(NamedTuple):
         stored: Whether its body is in the database already; its trace is empty then.
         queued: Recipients on other servers.
         login: Whose message it is; None: it came from elsewhere.
+        sending: What the house lets one account send in a day; None: nobody counts it.
     """
 
     message: MessageId
@@ -164,6 +173,7 @@ class Delivery(NamedTuple):
     stored: bool = False
     queued: tuple[Queued, ...] = ()
     login: AccountId | None = None
+    sending: SendingLimits | None = None
 
     @property
     def octets(self) -> int:
@@ -231,9 +241,7 @@ class DeliverBatch:
             is told.
     """
 
-    def __init__(
-        self, ids: IdSource, write_notice: Callable[[QuotaNotice], IContent] | None = None
-    ) -> None:
+    def __init__(self, ids: IdSource, write_notice: WriteNotice | None = None) -> None:
         self._ids = ids
         self._write_notice = write_notice
 
@@ -249,12 +257,16 @@ class DeliverBatch:
         concerned = [*items, *reports] if reports else items
         folders = _lock_folders(connection, concerned)
         usage = _usage(connection, concerned)
-        admitted = [_admit(item, folders, usage) for item in items]
+        book = SendingBook(connection, [one for item in items if (one := _sent(item))])
+        admitted = [_admit_sent(item, book, folders, usage) for item in items]
         stored = [item for item in admitted if isinstance(item, Delivery)]
         # Behind all messages: a report or a notice never takes the room of one.
         if reports:
             for item in tuple(stored):
                 stored += _admit_each(item.reports, folders, usage)
+        reached = book.write()
+        if reached and self._write_notice is not None:
+            stored += self._tell_limits(connection, folders, usage, reached)
         if usage and self._write_notice is not None:
             stored += self._tell_owners(connection, folders, usage, self._write_notice)
         if stored:
@@ -264,12 +276,52 @@ class DeliverBatch:
             add_to_queue(connection, [row for item in stored for row in item.queued])
         return [None if isinstance(item, Delivery) else item for item in admitted]
 
+    def _tell_limits(
+        self,
+        connection: Connection,
+        folders: dict[int, _Folder],
+        usage: dict[int, _Used],
+        reached: Sequence[Reached],
+    ) -> list[Delivery]:
+        """Tell owners and an administrator of limits; one that does not fit is dropped."""
+        notices: list[Delivery] = []
+        for one in reached:
+            owner, administrator = account_by_id(connection, one.account), postmaster(connection)
+            told = {to.id: to for to in (owner, administrator) if to is not None}
+            if owner is not None:
+                notices += [self._limit_notice(connection, one, owner, to) for to in told.values()]
+        # Later than those of the messages: a deadlock that comes of it is tried again.
+        unseen = [one for one in notices if one.targets[0].folder not in folders]
+        folders |= _lock_folders(connection, unseen) if unseen else {}
+        return _admit_each(notices, folders, usage)
+
+    def _limit_notice(
+        self, connection: Connection, one: Reached, owner: Account, to: Account
+    ) -> Delivery:
+        assert self._write_notice is not None  # noqa: S101 - nobody asks without
+        now = datetime.now(UTC)
+        language = connection.execute(_OWNER, {"account": to.id}).one().language
+        content = self._write_notice(
+            LimitNotice(to.address, owner.address, language, one.kind, one.most)
+        )
+        return Delivery(
+            message=MessageId(self._ids.next()),
+            trace=_NULL_PATH,
+            return_path_octets=len(_NULL_PATH),
+            content=content,
+            sender="",
+            received=now,
+            client_ip="",
+            targets=(Target(to.id, to.inbox, str(to.address), None, None),),
+            event="notice",
+        )
+
     def _tell_owners(
         self,
         connection: Connection,
         folders: dict[int, _Folder],
         usage: dict[int, _Used],
-        write: Callable[[QuotaNotice], IContent],
+        write: WriteNotice,
     ) -> list[Delivery]:
         """Make the notices that are due; one that does not fit is due at the next delivery."""
         notices: list[Delivery] = []
@@ -292,7 +344,7 @@ class DeliverBatch:
         connection: Connection,
         used: _Used,
         share: int,
-        write: Callable[[QuotaNotice], IContent],
+        write: WriteNotice,
     ) -> Delivery:
         target, now = used.target, datetime.now(UTC)
         owner = connection.execute(_OWNER, {"account": target.account}).one()
@@ -436,6 +488,27 @@ def _usage(connection: Connection, items: Sequence[Delivery]) -> dict[int, _Used
         for account, octets, messages, told in rows:
             found[account] = _Used(Usage(int(octets), int(messages)), told, limited[account])
     return found
+
+
+def _sent(item: Delivery) -> Sent | None:
+    """Give what is counted of a message; None: nothing is."""
+    if item.login is None or item.sending is None or not item.queued:
+        return None
+    return Sent(item.login, item.queued, item.sending)
+
+
+def _admit_sent(
+    item: Delivery, book: SendingBook, folders: dict[int, _Folder], usage: dict[int, _Used]
+) -> Delivery | MailError:
+    """Decide on one delivery, by what its sender may send, too."""
+    sent = _sent(item)
+    refusal = None if sent is None else book.check(sent)
+    if refusal is not None:
+        return refusal
+    admitted = _admit(item, folders, usage)
+    if sent is not None and isinstance(admitted, Delivery):
+        book.add(sent)
+    return admitted
 
 
 def _admit(

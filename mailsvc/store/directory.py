@@ -44,6 +44,8 @@ class Directory:
         self._clock = clock
         self.subaddress = subaddress
         """Parts a user's name from a tag behind it; empty: nothing does."""
+        self.shared_secret = b""
+        """What all nodes share; set at the start."""
         self._known: OrderedDict[Hashable, tuple[float, Any]] = OrderedDict()
         self._generation = 0
         self.on_change: Callable[[], None] = lambda: None
@@ -91,6 +93,10 @@ class Directory:
         return await self._recall(
             ("dkim", domain), lambda: self._database.run(signing_keys, domain)
         )
+
+    def secret(self) -> bytes:
+        """Give what all nodes share."""
+        return self.shared_secret
 
     async def home(self) -> str | None:
         """Give the domain of logins that name none."""

@@ -39,14 +39,20 @@ class SettleBatch:
         ids: Numbers for attempts, reports and the trail.
         deliver: Puts reports into mailboxes.
         write: Makes the content of a report; called on a writer's thread.
+        restore: Finds the sender behind an address of ours that rewrites one; None: it is none.
     """
 
     def __init__(
-        self, ids: IdSource, deliver: DeliverBatch, write: Callable[[Telling], IContent]
+        self,
+        ids: IdSource,
+        deliver: DeliverBatch,
+        write: Callable[[Telling], IContent],
+        restore: Callable[[Address], Address | None] = lambda _: None,
     ) -> None:
         self._ids = ids
         self._deliver = deliver
         self._write = write
+        self._restore = restore
 
     def __call__(self, conn: Connection, items: Sequence[Attempted]) -> Sequence[Exception | None]:
         """Write them; a row that is somebody else's by now is left alone."""
@@ -67,6 +73,9 @@ class SettleBatch:
         sender = pairs[0][0].sender
         to = parse_address(sender, utf8=True) if sender else _postmaster(conn)
         route = None if to is None else _route(conn, to)
+        if to is not None and route is not None and not route.open:
+            to = self._restore(to)
+            route = None if to is None else _route(conn, to)
         if sender and (route is None or not route.open):
             to = _postmaster(conn)
             route = None if to is None else _route(conn, to)

@@ -146,6 +146,10 @@ class Accounts:
         del address
         raise AssertionError("POP3 takes no mail")
 
+    def secret(self) -> bytes:
+        """Nobody sends here."""
+        raise NotImplementedError
+
     async def signing_keys(self, domain: str) -> tuple[SigningKey, ...]:
         """Nobody sends here."""
         raise NotImplementedError

@@ -98,6 +98,9 @@ class MemoryDirectory:
     async def signing_keys(self, domain: str) -> tuple[SigningKey, ...]:
         return self.keys.get(domain, ())
 
+    def secret(self) -> bytes:
+        return b"secret"
+
     async def usage(self, account: AccountId, *, fresh: bool = False) -> Usage:
         self.asked.append(fresh)
         return self.used.get(account, Usage(0, 0))

@@ -11,6 +11,7 @@ from mailsvc.delivery.reports import WrittenContent
 from mailsvc.errors import MailboxFull, MailboxTooSmall
 from mailsvc.model.account import Account
 from mailsvc.model.quota import QuotaNotice, Usage, share_told
+from mailsvc.model.sending import LimitNotice
 from mailsvc.store.deliveries import DeliverBatch, Delivery
 from mailsvc.store.engine import Engines
 from mailsvc.store.maildrop import expunge
@@ -35,8 +36,9 @@ class House:
         self.notices: list[QuotaNotice] = []
         self.batch = DeliverBatch(store.ids, self.write)
 
-    def write(self, notice: QuotaNotice) -> WrittenContent:
+    def write(self, notice: QuotaNotice | LimitNotice) -> WrittenContent:
         """Note it, and make a small message."""
+        assert isinstance(notice, QuotaNotice)
         self.notices.append(notice)
         return WrittenContent(NOTICE)
 

@@ -1,8 +1,10 @@
 """Daemons with their own databases and domains send each other mail."""
 
 from contextlib import closing
+from smtplib import SMTPDataError
 
 import dkim  # type: ignore[import-untyped]
+import pytest
 
 from tests.support.daemon import MakeDaemon
 from tests.support.neighbours import arrives, maildrop, neighbours, send, subjects
@@ -109,6 +111,56 @@ def test_what_leaves_is_signed(make_daemon: MakeDaemon) -> None:
     send(north, "bob", "alice@north.test", subject="stays here")
     arrives(north, "alice", "stays here")
     assert b"DKIM-Signature" not in maildrop(north, "alice")[0]
+
+
+def test_bounces_find_the_sender_of_forwarded_mail(make_daemon: MakeDaemon) -> None:
+    """By SRS: the next server sees an address of the forwarder, and a bounce comes back."""
+    made = neighbours(
+        make_daemon, "north.test", "south.test", "west.test", outbound={"forwarding": "srs"}
+    )
+    north, south, west = (one.start() for one in made)
+    assert north.mailctl("alias", "add", "away@north.test", "bob@south.test").status == 0
+    assert north.mailctl("alias", "add", "gone@north.test", "nobody@south.test").status == 0
+    send(west, "alice", "away@north.test", subject="forwarded")
+    send(west, "alice", "gone@north.test", subject="in vain")
+
+    arrives(south, "bob", "forwarded")
+    assert b"west.test=alice@north.test>" in maildrop(south, "bob")[0].partition(b"\r\n")[0]
+    # The forwarder tells the sender by the rewritten address, which leads back to west.
+    arrives(west, "alice", "Your message could not be delivered")
+    with closing(north.smtp()) as client:
+        client.ehlo()
+        client.mail("")
+        assert client.rcpt("SRS0=AAAAAA=AA=west.test=alice@north.test")[0] == 550
+
+
+def test_nobody_sends_more_than_a_day_allows(make_daemon: MakeDaemon) -> None:
+    """To other servers; owner and administrator hear of it once, mail at home is free."""
+    made = neighbours(
+        make_daemon,
+        "north.test",
+        "south.test",
+        outbound={"daily_messages": 3, "daily_new_recipients": 2},
+    )
+    north, south = (one.start() for one in made)
+    send(north, "alice", "bob@south.test", "alice@south.test", subject="both are new")
+    for _ in range(2):
+        with pytest.raises(SMTPDataError, match="as much as you may in a day"):
+            send(north, "alice", "admin@south.test", subject="one too many")
+    send(north, "alice", "bob@south.test", subject="known")
+    send(north, "alice", "bob@north.test", subject="at home")
+    send(north, "alice", "bob@south.test", subject="the third")
+    with pytest.raises(SMTPDataError):
+        send(north, "alice", "bob@south.test", subject="the fourth")
+    assert north.mailctl("user", "set", "alice", "--daily-messages", "none").status == 0
+    send(north, "alice", "bob@south.test", subject="the fifth")
+
+    arrives(south, "bob", "both are new", "known", "the third", "the fifth")
+    notice = "Mail of alice@north.test to other servers is put off until tomorrow"
+    arrives(north, "alice", notice)
+    arrives(north, "admin", notice)
+    shown = north.mailctl("user", "show", "alice").output
+    assert "any number of messages" in shown
 
 
 def test_nobody_relays_without_a_login(make_daemon: MakeDaemon) -> None:
