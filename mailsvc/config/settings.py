@@ -323,7 +323,7 @@ class OutboundSettings(_Section):
     lifetime: Seconds = 5 * 86_400.0
     delay_notice: Age = 4 * 3600.0
     connections: Count = 50
-    host_connections: Count = 5
+    host_connections: Count = 20
     connection_messages: Count = 100
     connect_timeout: Seconds = 30.0
     command_timeout: Seconds = 300.0

@@ -34,7 +34,9 @@ MOST_IN_HAND = 1000
 """Rows that one node has at the same time."""
 CLAIM = 250
 """Rows taken at once."""
-MOST_OF_LANE = 250
+LOW = 100
+"""Rows in hand below which more are taken at once, and not with many at the next look."""
+MOST_OF_LANE = 500
 """Rows of one way in hand: one that is slow must not fill everything."""
 INLINE = 64 * KIB
 """Octets of a body that is read with others."""
@@ -137,7 +139,7 @@ class Courier:
         """The connections."""
         self.running = False
         self.on_room: Callable[[], None] = lambda: None
-        """Called when there is room for more rows."""
+        """Called when few rows are left in hand."""
 
     def use(self, settings: OutboundSettings) -> None:
         """Hold to other settings from the next connection on."""
@@ -146,9 +148,9 @@ class Courier:
         self.settings = settings
 
     @property
-    def in_hand(self) -> int:
-        """Count the rows that are ours now."""
-        return len(self._in_hand)
+    def hungry(self) -> bool:
+        """Whether so few rows are in hand that taking more is worth a transaction now."""
+        return len(self._in_hand) < LOW
 
     def closed(self) -> tuple[LaneState, ...]:
         """Tell which ways are left alone."""
@@ -437,10 +439,11 @@ class Courier:
             )
 
     def _let_go(self, lane: _Lane, rows: Iterable[Queued]) -> None:
+        had_enough = not self.hungry
         for row in rows:
             self._in_hand.pop(row.id, None)
             lane.rows -= 1
-        if self.running and len(self._in_hand) <= MOST_IN_HAND // 2:
+        if self.running and had_enough and self.hungry:
             self.on_room()
 
     # What is sent.

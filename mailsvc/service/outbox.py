@@ -66,6 +66,11 @@ class Outbox(Rounds):
         self.courier = Courier(database, connector, settle, settings.outbound, reactor, owner)
         self.courier.on_room = self.wake
 
+    def new_mail(self) -> None:
+        """Take mail that has just come, unless there is enough to do."""
+        if self.courier.hungry:
+            self.wake()
+
     def use(self, settings: Settings) -> None:
         """Hold to other settings."""
         self._patience = settings.limits.stop_timeout
