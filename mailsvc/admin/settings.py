@@ -10,6 +10,7 @@ from mailsvc.admin.rules import checked_page
 from mailsvc.config.changes import (
     FIXED,
     changed_path,
+    hidden,
     is_below,
     laid_over,
     leaves,
@@ -91,7 +92,9 @@ class SettingsDesk:
             kept = self._without(changes, name)
             settings = _checked(self._live.file, {**kept, name: value})
             written = value_at(settings, name)
-            record = Record(by, "settings set", {"name": name, "value": json.dumps(written)})
+            record = Record(
+                by, "settings set", {"name": name, "value": json.dumps(hidden(name, written))}
+            )
             async with self._live.trying(settings):
                 await self._office.change(record, replace_setting, CONFIG + name, written, by)
         return await self._state(name)
@@ -139,7 +142,7 @@ class SettingsDesk:
     async def _state(self, name: str) -> SettingState:
         """Give one setting; what is a section is given as one value."""
         found = {one.name: one for one in await self._states()}
-        value = value_at(self._live.current, name)
+        value = hidden(name, value_at(self._live.current, name))
         return found.get(name) or SettingState(name, _json(value), Origin.CHANGED)
 
     async def _states(self) -> Sequence[SettingState]:

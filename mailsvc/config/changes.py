@@ -108,6 +108,15 @@ def leaves(settings: Settings) -> dict[str, Any]:
     return dict(_leaves("", plain(settings)))
 
 
+def hidden(name: str, value: Any) -> Any:
+    """Give a setting as it may be shown and written down: passwords are stars."""
+    if isinstance(value, dict):
+        return {key: hidden(key, inside) for key, inside in value.items()}
+    if name.rpartition(".")[2] == "password" and value is not None:
+        return "***"
+    return _PASSWORD.sub(r"\1***@", value) if isinstance(value, str) else value
+
+
 def is_below(path: str, section: str) -> bool:
     """Tell whether *path* is *section* or something in it."""
     return path == section or path.startswith(f"{section}.")
@@ -117,10 +126,8 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict) and value:
         for key, inside in value.items():
             yield from _leaves(f"{path}.{key}" if path else key, inside)
-    elif isinstance(value, str):
-        yield path, _PASSWORD.sub(r"\1***@", value)
     else:
-        yield path, value
+        yield path, hidden(path, value)
 
 
 def _put(tree: dict[str, Any], path: str, value: Any) -> None:

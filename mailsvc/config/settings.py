@@ -22,6 +22,7 @@ from mailsvc.config.units import (
     Seconds,
     SecondsOrNone,
     parse_host,
+    parse_name_server,
     parse_network,
     parse_route,
 )
@@ -317,7 +318,7 @@ class OutboundSettings(_Section):
     relay: Relay = Relay.USERS
     routes: dict[str, RouteSettings] = field(default_factory=dict)
     tls: TlsPolicy = TlsPolicy.OPPORTUNISTIC
-    dns: tuple[str, ...] = ()
+    dns: tuple[Annotated[str, AfterValidator(parse_name_server)], ...] = ()
     first_retry: Seconds = 300.0
     longest_retry: Seconds = 4 * 3600.0
     lifetime: Seconds = 5 * 86_400.0

@@ -143,6 +143,38 @@ def parse_host(value: str) -> str:
         return parse_domain(value, utf8=True)
 
 
+def parse_name_server(value: str) -> str:
+    """
+    Read the address of a name server; a port may follow: ``192.0.2.53:5353``, ``[2001:db8::1]:53``.
+
+    Raises:
+        ValueError: It is none.
+    """
+    split_endpoint(value, 53)
+    return value
+
+
+def split_endpoint(text: str, port: int) -> tuple[str, int]:
+    """
+    Take an address and its port apart.
+
+    Args:
+        port: Where none stands there.
+
+    Raises:
+        ValueError: It is no address.
+    """
+    host, number = text, ""
+    if text.startswith("["):
+        host, _, number = text[1:].partition("]")
+        number = number.removeprefix(":")
+    elif text.count(":") == 1:
+        host, _, number = text.partition(":")
+    if number and not (number.isascii() and number.isdigit() and 0 < int(number) < 1 << 16):
+        raise ValueError("a port is a number from 1 to 65535")
+    return str(ip_address(host)), int(number or port)
+
+
 def parse_route(value: str) -> str:
     """
     Read the domains that go one way: one, ``.domain`` for all below it, or ``*`` for all.

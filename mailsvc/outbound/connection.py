@@ -26,6 +26,7 @@ from mailsvc.outbound.ways import Way, find_servers
 from mailsvc.wire.dialogue import Dialogue, set_no_delay
 
 _IN_BETWEEN = Status(4, 7, 0)
+_LOOPS = Status(5, 4, 6)
 _LOOP = "this is a loop: the server is this one"
 
 
@@ -176,14 +177,18 @@ class Connector:
         talk = Conversation(line.dialogue, self._hostname(), _patience(settings))
         if line.ours and self._is_ours(line.port):
             talk.abort()
-            raise Unreachable(f"{hop.host}: {_LOOP}", Status(5, 4, 6), hop.host)
+            raise Unreachable(f"{hop.host}: {_LOOP}", _LOOPS, hop.host)
         try:
             cipher = await self._agree(way, hop, talk, tls)
             if way.login is not None:
                 await talk.log_in(*way.login)
         except Broken as error:
-            said = str(talk.transcript)
-            raise Unreachable(f"{hop.host}: {error}", error.status, hop.host, said) from None
+            # Nothing was said of any message: that of a wrong login, or of a name server that
+            # points elsewhere for an hour, must not send all mail back.
+            status = error.status if error.status == _LOOPS else error.status._replace(kind=4)
+            raise Unreachable(
+                f"{hop.host}: {error}", status, hop.host, str(talk.transcript)
+            ) from None
         return Connected(talk, hop.host, cipher)
 
     async def _open(self, hop: Hop, address: str, timeout: float) -> _Line:
@@ -225,7 +230,7 @@ class Connector:
         """Whoever has our name is us, unless an administrator has sent us there."""
         if way.route is None and talk.server.lower() == self._hostname().lower():
             talk.abort()
-            raise Broken(_LOOP, Status(5, 4, 6))
+            raise Broken(_LOOP, _LOOPS)
 
 
 class _NoTls(Exception):

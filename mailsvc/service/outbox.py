@@ -7,6 +7,7 @@ from twisted.internet.defer import Deferred
 from twisted.names.client import Resolver
 
 from mailsvc.config.settings import Settings
+from mailsvc.config.units import split_endpoint
 from mailsvc.delivery.bounces import write_telling
 from mailsvc.delivery.notices import write_notice
 from mailsvc.outbound.connection import Connector
@@ -111,7 +112,7 @@ class Outbox(Rounds):
     def _resolve(self) -> Any:
         """Give what asks DNS; made when it is needed first."""
         if self._resolver is None:
-            servers = [(one, _DNS) for one in self._dns]
+            servers = [split_endpoint(one, _DNS) for one in self._dns]
             self._resolver = Resolver(
                 resolv=None if servers else _RESOLV_CONF,
                 servers=servers or None,

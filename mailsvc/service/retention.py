@@ -12,6 +12,7 @@ from mailsvc.store.database import Database, Query
 from mailsvc.store.expiry import (
     EXPIRE,
     KeptInbox,
+    forget_attempts,
     forget_removals,
     forget_story,
     list_expired,
@@ -65,6 +66,7 @@ class Retention(Rounds):
         await self._try_one("old mail", self._clear_inboxes())
         records = (
             ("rows of the trail", forget_story, self.settings.trail),
+            ("attempts to deliver", forget_attempts, self.settings.trail),
             ("records of removals", forget_removals, self.settings.expunged),
         )
         for name, query, seconds in records:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, delete, select, tuple_
 
 from mailsvc.model.ids import AccountId, FolderId, earliest_at
-from mailsvc.store.tables import account, entry, expunged, folder, trail
+from mailsvc.store.tables import account, attempt, entry, expunged, folder, trail
 
 EXPIRE = 500
 """Rows removed in one transaction: 80 ms at the most, so that nobody waits for it."""
@@ -65,6 +65,20 @@ def forget_story(conn: Connection, before: datetime, most: int = EXPIRE) -> int:
     found = conn.scalars(old.order_by(trail.c.id).limit(most)).all()
     if found:
         conn.execute(delete(trail).where(trail.c.id.in_(found)))
+    return len(found)
+
+
+def forget_attempts(conn: Connection, before: datetime, most: int = EXPIRE) -> int:
+    """
+    Remove attempts to deliver that were made before a moment, the oldest first.
+
+    Returns:
+        As ``forget_story``.
+    """
+    old = select(attempt.c.id).where(attempt.c.id < earliest_at(before))
+    found = conn.scalars(old.order_by(attempt.c.id).limit(most)).all()
+    if found:
+        conn.execute(delete(attempt).where(attempt.c.id.in_(found)))
     return len(found)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from threading import Event, Thread
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -56,3 +57,22 @@ def name_server(
             one.stopListening()
         for _ in range(5):
             reactor.iterate(0.01)
+
+
+@contextmanager
+def serving(records: Mapping[str, "Sequence[Any] | None"]) -> Iterator[int]:
+    """Run it in a thread, for a daemon; gives its port."""
+    with name_server(records) as (reactor, resolver):
+        ended = Event()
+
+        def work() -> None:
+            while not ended.is_set():
+                reactor.iterate(0.05)
+
+        thread = Thread(target=work)
+        thread.start()
+        try:
+            yield resolver.servers[0][1]
+        finally:
+            ended.set()
+            thread.join()

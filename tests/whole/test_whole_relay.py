@@ -1,13 +1,19 @@
 """Daemons with their own databases and domains send each other mail."""
 
+import os
 from contextlib import closing
+from pathlib import Path
 from smtplib import SMTPDataError
+from typing import Any
 
 import dkim  # type: ignore[import-untyped]
 import pytest
+from twisted.names import dns
 
-from tests.support.daemon import MakeDaemon
-from tests.support.neighbours import arrives, maildrop, neighbours, send, subjects
+from tests.support.certificates import make_certificate
+from tests.support.daemon import Daemon, MakeDaemon, free_ports, require, wait_until
+from tests.support.name_server import serving
+from tests.support.neighbours import QUICK, arrives, maildrop, neighbours, send, subjects
 
 
 def test_two_daemons_write_to_each_other(make_daemon: MakeDaemon) -> None:
@@ -202,3 +208,83 @@ def test_a_stop_loses_nothing(make_daemon: MakeDaemon) -> None:
     assert north.stop() == 0
     north.start()
     arrives(south, "bob", *map(str, range(20)))
+
+
+def test_dns_shows_the_way(make_daemon: MakeDaemon) -> None:
+    """MX to a server at port 25; null MX and no domain come back, silence waits."""
+    require(os.geteuid() == 0, "port 25 is for root")
+    zone: dict[str, list[Any] | None] = {
+        "south.test": [dns.Record_MX(10, "mail.south.test")],
+        "mail.south.test": [dns.Record_A("127.0.0.77")],
+        "null.test": [dns.Record_MX(0, "")],
+        "us.test": [dns.Record_MX(5, "mail.us.test")],
+        "mail.us.test": [dns.Record_A("127.0.0.77")],
+        "silent.test": None,
+    }
+    south = make_daemon(settings={"hostname": "mail.south.test"})
+    south.settings["first_run"] = {"domain": "south.test"}
+    south.domain = "south.test"
+    south.settings["listeners"]["real"] = {"kind": "smtp", "address": "127.0.0.77", "port": 25}
+    south.write_settings()
+    south.start()
+    with serving(zone) as port:
+        north = make_daemon(settings={"outbound": {"dns": [f"127.0.0.1:{port}"]}}).start()
+        for name in ("south", "null", "nowhere", "silent"):
+            send(north, "alice", f"bob@{name}.test", subject=f"to {name}")
+        arrives(south, "bob", "to south")
+        failed = "Your message could not be delivered"
+        arrives(north, "alice", failed, failed)
+        reports = b"".join(maildrop(north, "alice"))
+        assert b"null.test takes no mail (null MX, RFC 7505)" in reports
+        assert b"there is no domain nowhere.test" in reports
+        waiting = north.mailctl("queue", "list", "--json").parsed
+        assert [one["recipient"] for one in waiting] == ["bob@silent.test"]
+        # Whoever has our name is us.
+        assert north.mailctl("settings", "set", "hostname", "mail.south.test").status == 0
+        send(north, "bob", "bob@us.test", subject="round")
+        arrives(north, "bob", failed)
+        assert b"this is a loop" in maildrop(north, "bob")[0]
+
+
+def test_only_a_good_certificate_is_verified(make_daemon: MakeDaemon, tmp_path: Path) -> None:
+    """Of the right name, from an authority that this machine trusts; the login stays secret."""
+    files = make_certificate(tmp_path, "localhost")
+    named = {"certificate": str(files.certificate), "key": str(files.key)}
+    [port] = free_ports(1)
+    south = make_daemon(settings={"hostname": "mail.south.test", "tls": {"certificates": [named]}})
+    south.settings["listeners"]["tls"] = {"kind": "submission", "port": port, "tls": "implicit"}
+    south.write_settings()
+    south.start()
+    way = {
+        "domains": ["*"],
+        "host": "localhost",
+        "port": port,
+        "tls": "verified",
+        "implicit": True,
+        "user": "bob@test.com",
+        "password": south.passwords["bob"],
+    }
+    outbound = {**QUICK, "routes": {"provider": way}, "forwarding": "keep"}
+    north = make_daemon(
+        settings={"outbound": outbound, "first_run": {"domain": "north.test"}},
+        prefix=("env", f"SSL_CERT_FILE={files.certificate}"),
+    ).start()
+    send(north, "alice", "alice@test.com", subject="as a customer")
+    # The provider takes the customer's own address only: our sender is refused, by name.
+    arrives(north, "alice", "Your message could not be delivered")
+    assert b"not an address of the account that is logged in" in maildrop(north, "alice")[0]
+    shown = north.mailctl("settings", "list", "outbound").output
+    assert south.passwords["bob"] not in shown
+    assert "***" in shown
+
+    other = make_daemon(settings={"outbound": outbound, "first_run": {"domain": "west.test"}})
+    other.start()
+    send(other, "alice", "alice@test.com", subject="not trusted")
+    wait_until(lambda: _replies(other), "an attempt")
+    assert "certificate verify failed" in _replies(other)[0]
+    assert not [one for one in subjects(south, "alice") if one]
+
+
+def _replies(daemon: Daemon) -> list[str]:
+    found = daemon.mailctl("queue", "list", "--json").parsed
+    return [one["reply"] for one in found if one["reply"]]

@@ -12,6 +12,8 @@ from tests.support.daemon import Daemon, MakeDaemon, wait_until
 from tests.support.database_servers import SERVERS
 from tests.support.letters import check_letter, letter
 from tests.support.load import Ledger, Load, collected_tokens
+from tests.support.neighbours import send
+from tests.support.odd_server import odd_server
 
 ALICE, BOB = "alice@test.com", "bob@test.com"
 MakeNode = Callable[..., Daemon]
@@ -130,3 +132,24 @@ def test_a_maildrop_of_a_dead_daemon_is_free_soon(node: Daemon, second: Daemon) 
 
     wait_until(enters, "the end of a lease", seconds=10)
     assert time.monotonic() - began < 5
+
+
+def test_nodes_share_the_queue(node: Daemon, second: Daemon) -> None:
+    """Both send, and each message leaves once."""
+    with odd_server("none") as server:
+        way = f"{{domains: [away.test], host: 127.0.0.1, port: {server.port}}}"
+        assert node.mailctl("settings", "set", "outbound.routes.away", way).status == 0
+        time.sleep(2.5)  # the other node looks every two seconds
+        for number in range(40):
+            for one, user in ((node, "alice"), (second, "bob")):
+                send(one, user, "x@away.test", subject=f"{user} {number}")
+
+        def waiting() -> int:
+            found: int = second.mailctl("status", "--json").parsed["queue"]["waiting"]
+            return found
+
+        wait_until(lambda: not waiting(), "an empty queue")
+        sent = [
+            line for one in server.messages for line in one.split(b"\r\n") if b"Subject" in line
+        ]
+        assert len(sent) == len(set(sent)) == 80
