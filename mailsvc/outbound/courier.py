@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from mailsvc.background import Background
@@ -42,6 +43,8 @@ INLINE = 64 * KIB
 """Octets of a body that is read with others."""
 LINGER = 1.0
 """Seconds that a connection waits for another message."""
+_SETTLING = 600
+"""Seconds for which we try to write down what became of an attempt."""
 _BREAKS = 3
 """Connections in a row that break before anything was sent: then the server is left alone."""
 
@@ -66,6 +69,8 @@ class _Lane:
     rows: int = 0
     """In hand, those under way included."""
     connections: int = 0
+    most: int | None = None
+    """Connections that its server bears, as we have learnt; None: not yet."""
     failures: int = 0
     """In a row: of connecting, or of connections that broke."""
     closed_until: datetime | None = None
@@ -135,6 +140,7 @@ class Courier:
         self._in_hand: dict[int, datetime] = {}
         self._renewed = now()
         self._total = DeferredSemaphore(settings.connections)
+        self._connecting: set[Deferred[Connected]] = set()
         self.background = Background()
         """The connections."""
         self.running = False
@@ -198,6 +204,8 @@ class Courier:
         for lane in self._lanes.values():
             lane.parcels.clear()
             self._ring(lane)
+        for connecting in tuple(self._connecting):
+            connecting.cancel()
         await self.background.drain_within(self._clock, patience)
         if self._in_hand:
             await self._database.write(give_back, self._owner, tuple(self._in_hand))
@@ -213,17 +221,19 @@ class Courier:
 
     async def _take(self, rows: list[Queued]) -> None:
         """Sort rows into lanes; what goes nowhere now is put off without an attempt."""
-        now, sorted_rows = self._now(), dict[str, list[Queued]]()
+        sorted_rows: dict[str, list[Queued]] = {}
         for row in rows:
-            lane = self._lane(row)
-            if lane.closed_until is not None and lane.closed_until > now and row.expires > now:
-                await self._postpone(row, lane.closed_until)
-            else:
-                sorted_rows.setdefault(lane.way.name, []).append(row)
-        numbers = {row.message for some in sorted_rows.values() for row in some}
-        if not numbers:
-            return
-        letters = await self._database.run(read_letters, tuple(numbers), INLINE)
+            sorted_rows.setdefault(self._lane(row).way.name, []).append(row)
+        try:
+            for name in tuple(sorted_rows):
+                sorted_rows[name] = await self._put_off(self._lanes[name], sorted_rows[name])
+            numbers = {row.message for some in sorted_rows.values() for row in some}
+            letters = await self._database.run(read_letters, tuple(numbers), INLINE)
+        except BaseException:
+            # They become due again when their lease has run out.
+            for row in rows:
+                self._in_hand.pop(row.id, None)
+            raise
         for name, some in sorted_rows.items():
             lane = self._lanes[name]
             for parcel in _parcels(some, letters):
@@ -240,9 +250,18 @@ class Courier:
         lane.domains.add(row.domain)
         return lane
 
-    async def _postpone(self, row: Queued, until: datetime) -> None:
-        await self._database.write(postpone, self._owner, (row.id,), until)
-        self._in_hand.pop(row.id, None)
+    async def _put_off(self, lane: _Lane, rows: list[Queued]) -> list[Queued]:
+        """Let the rows of a closed lane wait, but for those whose time is over."""
+        now, until = self._now(), lane.closed_until
+        if until is None or until <= now:
+            return rows
+        late = [row for row in rows if row.expires <= now]
+        numbers = tuple(row.id for row in rows if row.expires > now)
+        if numbers:
+            await self._database.write(postpone, self._owner, numbers, until)
+        for number in numbers:
+            self._in_hand.pop(number, None)
+        return late
 
     def _forget_lanes(self) -> None:
         """Drop lanes that have neither work nor trouble."""
@@ -274,9 +293,13 @@ class Courier:
         try:
             while self.running and lane.parcels:
                 try:
-                    connected = await self._connector.connect(lane.way, self.settings)
+                    connected = await self._connect(lane)
                 except Unreachable as error:
-                    await self._close(lane, error)
+                    if lane.connections > 1:
+                        # It bears no more than those that are at work.
+                        lane.most = lane.connections - 1
+                    else:
+                        await self._close(lane, error)
                     return
                 await self._use(lane, connected)
         finally:
@@ -284,6 +307,14 @@ class Courier:
             total.release()
             if self.running and lane.parcels and lane.closed_until is None:
                 self._staff(lane)
+
+    async def _connect(self, lane: _Lane) -> Connected:
+        connecting = Deferred.fromCoroutine(self._connector.connect(lane.way, self.settings))
+        self._connecting.add(connecting)
+        try:
+            return await connecting
+        finally:
+            self._connecting.discard(connecting)
 
     async def _use(self, lane: _Lane, connected: Connected) -> None:
         """Send until there is nothing more, or the connection has had enough."""
@@ -299,7 +330,8 @@ class Courier:
                     break
                 sent += 1
                 lane.failures, lane.closed_until = 0, None
-                if len(lane.parcels) > lane.connections < self.settings.host_connections:
+                most = min(self.settings.host_connections, lane.most or MOST_IN_HAND)
+                if len(lane.parcels) > lane.connections < most:
                     self._hire(lane)
         finally:
             if talk.usable:
@@ -421,11 +453,18 @@ class Courier:
         )
 
     async def _finish(self, lane: _Lane, pairs: tuple[tuple[Queued, Settled], ...]) -> None:
-        """Write it down; when that fails, the lease runs out and they are tried again."""
+        """Write it down, as soon as the database takes it: what was sent must not go again."""
+        done = Attempted(self._owner, pairs)
         try:
-            await self._database.write_batch(
-                self._settle, Attempted(self._owner, pairs), shard=pairs[0][0].message
-            )
+            for left in range(_SETTLING, -1, -1):
+                try:
+                    await self._database.write_batch(self._settle, done, shard=pairs[0][0].message)
+                    break
+                except MailError as error:
+                    self._log.warn("an attempt is not written down: {error}", error=str(error))
+                    if not (left and self.running):
+                        raise
+                await deferLater(self._clock, 1.0)
         finally:
             self._let_go(lane, [row for row, _ in pairs])
         for row, one in pairs:

@@ -79,6 +79,9 @@ class SettleBatch:
         if sender and (route is None or not route.open):
             to = _postmaster(conn)
             route = None if to is None else _route(conn, to)
+        if route is not None and not sender:
+            # It stays at home: a report about a report would go round for ever.
+            route = Route(route.accounts)
         if to is None or route is None or not route.open:
             return []
         whole, start = _shown(conn, pairs)

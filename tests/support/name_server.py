@@ -11,6 +11,8 @@ from twisted.names import dns, server
 from twisted.names.client import Resolver
 from twisted.names.error import DomainError
 
+from tests.support.daemon import free_ports
+
 
 class Zone:
     """Answers with the records of a name, of whatever kind; ``None`` for a name: it is silent."""
@@ -46,8 +48,8 @@ def name_server(
     factory.noisy = False
     protocol = dns.DNSDatagramProtocol(factory, reactor=reactor)
     protocol.noisy = False
-    port = reactor.listenUDP(0, protocol, interface="127.0.0.1")
-    number = port.getHost().port
+    [number] = free_ports(1)
+    port = reactor.listenUDP(number, protocol, interface="127.0.0.1")
     stream = reactor.listenTCP(number, factory, interface="127.0.0.1")
     resolver = Resolver(servers=[("127.0.0.1", number)], timeout=(1,), reactor=reactor)
     try:

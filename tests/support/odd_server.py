@@ -17,7 +17,8 @@ class OddServer:
     Args:
         mood: ``inject``: says more than it was asked behind STARTTLS, in the clear. ``cut``:
             hangs up behind the final dot, once. ``later``: 450 to each recipient, once.
-            ``busy``: 421 to each second message on a connection. ``none``: works.
+            ``busy``: 421 to each second message on a connection. ``crowded``: bears two
+            connections. ``deaf``: knows nobody. ``none``: works.
     """
 
     mood: str = "none"
@@ -25,6 +26,7 @@ class OddServer:
     connections: int = 0
     commands: list[bytes] = field(default_factory=list)
     port: int = 0
+    open: int = 0
     _odd: bool = True
 
     def once(self, mood: str) -> bool:
@@ -46,13 +48,19 @@ class OddServer:
 
     def _talk(self, line: socket.socket) -> None:
         line.settimeout(PATIENCE)
+        self.open += 1
         with line, line.makefile("rb") as heard:
             try:
                 self._converse(line, heard)
             except OSError:
                 return
+            finally:
+                self.open -= 1
 
     def _converse(self, line: socket.socket, heard: Iterable[bytes]) -> None:
+        if self.mood == "crowded" and self.open > 2:
+            line.sendall(b"421 too many connections\r\n")
+            return
         line.sendall(b"220 odd.example ESMTP\r\n")
         done = 0
         for command in heard:
@@ -77,6 +85,8 @@ class OddServer:
             return b"250-odd.example\r\n" + extra + b"250 8BITMIME\r\n"
         if verb == b"STARTTLS":
             return b"220 go\r\n250-odd\r\n250 AUTH PLAIN\r\n250 ok\r\n250 ok\r\n"
+        if verb == b"RCPT" and self.mood == "deaf":
+            return b"550 5.1.1 nobody\r\n"
         if verb == b"RCPT" and self.once("later"):
             return b"450 4.2.0 greylisted\r\n"
         return b"250 2.0.0 ok\r\n"

@@ -196,3 +196,28 @@ def test_without_tls_nothing_leaves_that_needs_it(
         _tried(daemon)
         assert "offers no TLS" in _waiting(daemon)[0]["reply"]
         assert not [one for one in server.commands if one.startswith(b"MAIL")]
+
+
+def test_a_server_that_bears_few_connections_gets_all(make_daemon: MakeDaemon) -> None:
+    """The third one is refused: two go on, and nothing is put off."""
+    with _with(make_daemon, "crowded", first_retry="1h") as (daemon, server):
+        assert daemon.mailctl("settings", "set", "outbound.relay", "users").status == 0
+        for number in range(40):
+            send(daemon, "alice", f"x@{AWAY}", subject=str(number))
+        wait_until(lambda: not _waiting(daemon), "an empty queue")
+        assert len(server.messages) == 40
+
+
+def test_a_dead_postmaster_makes_no_circle(make_daemon: MakeDaemon) -> None:
+    """His mail goes elsewhere, and comes back: reports about it stay at home, or end."""
+    with _with(make_daemon, "deaf") as (daemon, server):
+        assert daemon.mailctl("forward", "set", "admin", f"x@{AWAY}").status == 0
+        with closing(daemon.smtp()) as client:
+            client.ehlo()
+            client.mail("")
+            client.rcpt("admin@test.com")
+            client.data("Subject: round\r\n\r\nx\r\n")
+        wait_until(lambda: server.commands, "an attempt")
+        wait_until(lambda: not _waiting(daemon), "an empty queue")
+        time.sleep(2)  # another attempt would have been made
+        assert len([one for one in server.commands if one.startswith(b"RCPT")]) == 1
