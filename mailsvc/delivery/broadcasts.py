@@ -11,7 +11,7 @@ from mailsvc.model.address import Address
 from mailsvc.model.headers import LARGEST_HEADER, Headers
 from mailsvc.model.ids import MessageId
 from mailsvc.model.receipt import queue_id
-from mailsvc.store.deliveries import Delivery
+from mailsvc.store.delivery import Delivery
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _MBOX_LINE = re.compile(rb"\A>?From [^\r\n]*\r\n")

@@ -12,10 +12,9 @@ from mailsvc.model.address import Address
 from mailsvc.model.envelope import Envelope, Notify, Recipient
 from mailsvc.model.ids import IdSource, MessageId
 from mailsvc.model.status import Status
-from mailsvc.store.deliveries import Delivery
+from mailsvc.store.delivery import NULL_PATH, Delivery
 
 _DELIVERED = Status(2, 0, 0)
-_NULL_PATH = b"Return-Path: <>\r\n"
 
 
 @dataclass(frozen=True)
@@ -75,8 +74,8 @@ class Reporter:
     ) -> Delivery:
         return Delivery(
             message=MessageId(self.ids.next()),
-            trace=_NULL_PATH,
-            return_path_octets=len(_NULL_PATH),
+            trace=NULL_PATH,
+            return_path_octets=len(NULL_PATH),
             content=write_report(report),
             sender="",
             received=delivery.received,

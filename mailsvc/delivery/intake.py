@@ -27,7 +27,8 @@ from mailsvc.model.status import Status
 from mailsvc.model.story import Happening, Tell, untold
 from mailsvc.model.verdict import Decision, Verdict
 from mailsvc.store.database import Database
-from mailsvc.store.deliveries import INLINE, DeliverBatch, Delivery, digest_large
+from mailsvc.store.deliveries import INLINE, DeliverBatch, digest_large
+from mailsvc.store.delivery import Delivery
 from mailsvc.store.stories import header_key
 
 

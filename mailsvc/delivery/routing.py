@@ -3,7 +3,7 @@
 from mailsvc.model.account import Account
 from mailsvc.model.address import Address
 from mailsvc.model.envelope import Envelope
-from mailsvc.store.deliveries import Target
+from mailsvc.store.delivery import Target
 
 
 def targets_of(envelope: Envelope) -> tuple[Target, ...]:

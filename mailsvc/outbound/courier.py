@@ -1,7 +1,7 @@
 """Carry mail to other servers: what is due is taken, sent on shared connections and settled."""
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -14,18 +14,15 @@ from mailsvc.background import Background
 from mailsvc.config.settings import OutboundSettings
 from mailsvc.config.units import KIB
 from mailsvc.errors import MailError
-from mailsvc.model.address import parse_address
-from mailsvc.model.envelope import Notify, Return
-from mailsvc.model.ids import MessageId
-from mailsvc.model.outgoing import Fate, Outcome, Outgoing, OutgoingRecipient
-from mailsvc.model.queued import Attempted, Letter, Queued, Settled
+from mailsvc.model.outgoing import Fate, Outcome
+from mailsvc.model.queued import Attempted, Queued, Settled
 from mailsvc.model.status import Status
-from mailsvc.outbound.client import MOST_RECIPIENTS, Broken, Transcript
+from mailsvc.outbound.client import Broken, Transcript
 from mailsvc.outbound.connection import Connected, Connector, Unreachable
+from mailsvc.outbound.parcels import LetterReader, Parcel, make_parcels
 from mailsvc.outbound.ways import Way, find_way
 from mailsvc.policy.retry import next_attempt, retry_delay
 from mailsvc.store.database import Database
-from mailsvc.store.maildrop import read_bodies, read_chunk
 from mailsvc.store.queue import claim, give_back, postpone, read_letters, renew
 from mailsvc.store.settling import SettleBatch
 
@@ -47,16 +44,6 @@ _SETTLING = 600
 """Seconds for which we try to write down what became of an attempt."""
 _BREAKS = 3
 """Connections in a row that break before anything was sent: then the server is left alone."""
-
-
-@dataclass(slots=True)
-class Parcel:
-    """A message with recipients that go one way and have one sender."""
-
-    rows: tuple[Queued, ...]
-    letter: Letter
-    put_back: bool = False
-    """Whether a connection that had been used broke under it: that is no attempt."""
 
 
 @dataclass(slots=True)
@@ -137,6 +124,7 @@ class Courier:
         self._owner = owner
         self._now = now
         self._lanes: dict[str, _Lane] = {}
+        self._reader = LetterReader(database)
         self._in_hand: dict[int, datetime] = {}
         self._renewed = now()
         self._total = DeferredSemaphore(settings.connections)
@@ -236,7 +224,7 @@ class Courier:
             raise
         for name, some in sorted_rows.items():
             lane = self._lanes[name]
-            for parcel in _parcels(some, letters):
+            for parcel in make_parcels(some, letters):
                 lane.parcels.append(parcel)
                 lane.rows += len(parcel.rows)
             self._staff(lane)
@@ -358,9 +346,8 @@ class Courier:
         talk, started = connected.conversation, self._now()
         talk.transcript = Transcript()
         try:
-            letter = parcel.letter
-            mail = await self._describe(parcel)
-            fates = await talk.send(mail, lambda: self._pieces(parcel.rows[0].message, letter))
+            mail = await self._reader.describe(parcel)
+            fates = await talk.send(mail, lambda: self._reader.pieces(parcel))
         except Broken as error:
             if used and not parcel.put_back:
                 # It may have closed a connection that it found long enough.
@@ -484,64 +471,6 @@ class Courier:
             lane.rows -= 1
         if self.running and had_enough and self.hungry:
             self.on_room()
-
-    # What is sent.
-
-    async def _describe(self, parcel: Parcel) -> Outgoing:
-        row, letter = parcel.rows[0], parcel.letter
-        eight_bit, utf8 = await self._look(row.message, letter)
-        return Outgoing(
-            sender=parse_address(row.sender, utf8=True) if row.sender else None,
-            recipients=tuple(_recipient(one) for one in parcel.rows),
-            octets=letter.octets - letter.skip,
-            eight_bit=eight_bit,
-            utf8=utf8,
-            returns=Return(row.returns) if row.returns else None,
-            identifier=row.identifier,
-            require_tls=row.require_tls,
-        )
-
-    async def _look(self, number: MessageId, letter: Letter) -> tuple[bool, bool]:
-        """Tell whether a message has octets above 127: anywhere, and in its header."""
-        start = b""
-        async for piece in self._pieces(number, letter):
-            start = start or piece
-            if not piece.isascii():
-                return True, not start.partition(b"\r\n\r\n")[0].isascii()
-        return False, False
-
-    async def _pieces(self, number: MessageId, letter: Letter) -> AsyncIterator[bytes]:
-        """Give the content without Return-Path."""
-        body = letter.body
-        if body is None:
-            found = await self._database.run(read_bodies, (number,))
-            body = found.get(number)
-        if body is not None:
-            yield body[letter.skip :]
-            return
-        skip, index = letter.skip, 0
-        while (piece := await self._database.run(read_chunk, number, index)) is not None:
-            yield piece[skip:]
-            skip, index = 0, index + 1
-
-
-def _parcels(rows: list[Queued], letters: Mapping[int, Letter]) -> list[Parcel]:
-    """Put together what can be sent in one transaction."""
-    groups: dict[Any, list[Queued]] = {}
-    for row in rows:
-        if row.message in letters:
-            key = (row.message, row.sender, row.returns, row.identifier)
-            groups.setdefault(key, []).append(row)
-    return [
-        Parcel(tuple(some[start : start + MOST_RECIPIENTS]), letters[some[0].message])
-        for some in groups.values()
-        for start in range(0, len(some), MOST_RECIPIENTS)
-    ]
-
-
-def _recipient(row: Queued) -> OutgoingRecipient:
-    notify = frozenset(Notify(one) for one in row.notify.split(",") if one)
-    return OutgoingRecipient(parse_address(row.recipient, utf8=True), notify, row.original)
 
 
 def _report(row: Queued, outcome: Outcome, now: datetime, *, no_dsn: bool) -> str:

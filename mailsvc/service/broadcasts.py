@@ -7,7 +7,7 @@ from twisted.logger import Logger
 from mailsvc.service.rounds import Rounds
 from mailsvc.store.broadcasts import BroadcastStep, unfinished
 from mailsvc.store.database import Database
-from mailsvc.store.deliveries import WriteNotice
+from mailsvc.store.notices import WriteNotice
 
 EVERY = 30.0
 """Seconds between two looks for what another daemon left, or what failed."""

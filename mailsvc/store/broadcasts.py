@@ -21,8 +21,10 @@ from mailsvc.model.broadcast import Audience, BroadcastState
 from mailsvc.model.ids import IdSource, MessageId
 from mailsvc.model.status import Status
 from mailsvc.store.accounts import accounts_after
-from mailsvc.store.deliveries import DeliverBatch, Delivery, Target, WriteNotice, insert_body
+from mailsvc.store.deliveries import DeliverBatch, insert_body
+from mailsvc.store.delivery import Delivery, Target
 from mailsvc.store.domains import domain_exists
+from mailsvc.store.notices import WriteNotice
 from mailsvc.store.routes import find_route
 from mailsvc.store.tables import account, broadcast, domain, released, trail
 

@@ -1,24 +1,20 @@
 """Write messages into folders: one transaction for many messages; DESIGN: section 6."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select, update
 
 from mailsvc.config.units import KIB
 from mailsvc.errors import MailboxFull, MailboxTooSmall, MailError
-from mailsvc.interfaces import IContent
-from mailsvc.model.account import Account
-from mailsvc.model.address import parse_address
-from mailsvc.model.ids import AccountId, FolderId, IdSource, MessageId
+from mailsvc.model.ids import FolderId, IdSource
 from mailsvc.model.queued import Queued
-from mailsvc.model.quota import QuotaNotice, Usage, share_told
-from mailsvc.model.sending import LimitNotice, SendingLimits
-from mailsvc.store.accounts import account_by_id, postmaster
+from mailsvc.model.quota import Usage, share_told
 from mailsvc.store.bulk import BulkInsert
+from mailsvc.store.delivery import Delivery, Target
+from mailsvc.store.notices import WriteNotice, limit_notices, quota_notice
 from mailsvc.store.queue import add_to_queue
 from mailsvc.store.sending import Reached, SendingBook, Sent
 from mailsvc.store.tables import account as account_table
@@ -49,15 +45,11 @@ _USED = (
     .where(folder.c.account_id.in_(bindparam("accounts", expanding=True)))
     .group_by(folder.c.account_id, account_table.c.quota_told)
 )
-_OWNER = select(account_table.c.address, account_table.c.language).where(
-    account_table.c.id == bindparam("account")
-)
 _TELL = (
     update(account_table)
     .where(account_table.c.id == bindparam("account"))
     .values(quota_told=bindparam("told"))
 )
-_NULL_PATH = b"Return-Path: <>\r\n"
 _INSERT_MESSAGES = BulkInsert(
     message, "id", "octets", "return_path_octets", "digest", "received", "sender", "body"
 )
@@ -99,10 +91,6 @@ _UPDATE_FOLDER = (
 )
 
 
-WriteNotice = Callable[[QuotaNotice | LimitNotice], IContent]
-"""Makes the content of a notice; called on a writer's thread."""
-
-
 class RecipientGone(MailError):
     """The account was removed between RCPT and the end of the message."""
 
@@ -113,77 +101,6 @@ class ContentGone(MailError):
     """The session ended before the message was stored."""
 
     text = "The content of this message is gone; please send it again"
-
-
-class Target(NamedTuple):
-    """
-    One folder that gets the message.
-
-    Args:
-        recipient: The address it was sent to; for the trail.
-        quota_octets: Most octets in all folders of the account; None: no limit.
-        quota_messages: Most messages in all folders of the account; None: no limit.
-        required: False: it is one of several behind the recipient, and left out when its
-            mailbox is full or gone; another one of them gets the message.
-    """
-
-    account: AccountId
-    folder: FolderId
-    recipient: str
-    quota_octets: int | None
-    quota_messages: int | None
-    required: bool = True
-
-
-class Delivery(NamedTuple):
-    """
-    A message with all decisions taken.
-
-    Args:
-        trace: Goes on top of the content: ``Return-Path`` and ``Received``.
-        return_path_octets: How much of it is the ``Return-Path`` field.
-        content: As it arrived; read by the writer's thread.
-        sender: The reverse-path; empty: null.
-        received: Aware UTC.
-        targets: One per folder, each folder once; none, when all recipients are elsewhere.
-        event: What the trail calls it: ``accepted`` or ``report``.
-        reports: Stored with it, each if its mailbox has room; a report has none itself.
-        digest: SHA-256 of trace and content; None: the writer makes it.
-        left_out: Who does not get it, for it does not fit; for the trail.
-        header_key: Finds its Message-ID in the trail; None: it has none.
-        stored: Whether its body is in the database already; its trace is empty then.
-        queued: Recipients on other servers.
-        login: Whose message it is; None: it came from elsewhere.
-        sending: What the house lets one account send in a day; None: nobody counts it.
-    """
-
-    message: MessageId
-    trace: bytes
-    return_path_octets: int
-    content: IContent
-    sender: str
-    received: datetime
-    client_ip: str
-    targets: tuple[Target, ...]
-    event: str = "accepted"
-    reports: tuple["Delivery", ...] = ()
-    digest: bytes | None = None
-    left_out: tuple[Target, ...] = ()
-    header_key: int | None = None
-    stored: bool = False
-    queued: tuple[Queued, ...] = ()
-    login: AccountId | None = None
-    sending: SendingLimits | None = None
-
-    @property
-    def octets(self) -> int:
-        """Size on the wire, before dot-stuffing."""
-        return len(self.trace) + self.content.octets
-
-    @property
-    def weight(self) -> int:
-        """Octets that a transaction writes for it."""
-        return self.octets + sum(report.octets for report in self.reports)
 
 
 @dataclass(slots=True)
@@ -266,7 +183,7 @@ class DeliverBatch:
                 stored += _admit_each(item.reports, folders, usage)
         reached = book.write()
         if reached and self._write_notice is not None:
-            stored += self._tell_limits(connection, folders, usage, reached)
+            stored += self._tell_limits(connection, folders, usage, reached, self._write_notice)
         if usage and self._write_notice is not None:
             stored += self._tell_owners(connection, folders, usage, self._write_notice)
         if stored:
@@ -282,39 +199,16 @@ class DeliverBatch:
         folders: dict[int, _Folder],
         usage: dict[int, _Used],
         reached: Sequence[Reached],
+        write: WriteNotice,
     ) -> list[Delivery]:
         """Tell owners and an administrator of limits; one that does not fit is dropped."""
-        notices: list[Delivery] = []
-        for one in reached:
-            owner, administrator = account_by_id(connection, one.account), postmaster(connection)
-            told = {to.id: to for to in (owner, administrator) if to is not None}
-            if owner is not None:
-                notices += [self._limit_notice(connection, one, owner, to) for to in told.values()]
+        notices = [
+            notice for one in reached for notice in limit_notices(connection, self._ids, write, one)
+        ]
         # Later than those of the messages: a deadlock that comes of it is tried again.
         unseen = [one for one in notices if one.targets[0].folder not in folders]
         folders |= _lock_folders(connection, unseen) if unseen else {}
         return _admit_each(notices, folders, usage)
-
-    def _limit_notice(
-        self, connection: Connection, one: Reached, owner: Account, to: Account
-    ) -> Delivery:
-        assert self._write_notice is not None  # noqa: S101 - nobody asks without
-        now = datetime.now(UTC)
-        language = connection.execute(_OWNER, {"account": to.id}).one().language
-        content = self._write_notice(
-            LimitNotice(to.address, owner.address, language, one.kind, one.most)
-        )
-        return Delivery(
-            message=MessageId(self._ids.next()),
-            trace=_NULL_PATH,
-            return_path_octets=len(_NULL_PATH),
-            content=content,
-            sender="",
-            received=now,
-            client_ip="",
-            targets=(Target(to.id, to.inbox, str(to.address), None, None),),
-            event="notice",
-        )
 
     def _tell_owners(
         self,
@@ -331,45 +225,13 @@ class DeliverBatch:
             # Whoever made room meanwhile is told anew.
             told, share = min(used.told, used.share(used.before)), used.share(used.after)
             if share > told:
-                notice = self._notice(connection, used, share, write)
+                notice = quota_notice(connection, self._ids, write, used.target, share, used.after)
                 fitting = _admit_each((notice,), folders, usage)
                 notices += fitting
                 told = share if fitting else told
             if told != used.told:
                 connection.execute(_TELL, {"account": account, "told": told})
         return notices
-
-    def _notice(
-        self,
-        connection: Connection,
-        used: _Used,
-        share: int,
-        write: WriteNotice,
-    ) -> Delivery:
-        target, now = used.target, datetime.now(UTC)
-        owner = connection.execute(_OWNER, {"account": target.account}).one()
-        content = write(
-            QuotaNotice(
-                owner=parse_address(owner.address, utf8=True),
-                language=owner.language,
-                share=share,
-                usage=used.after,
-                quota_octets=target.quota_octets,
-                quota_messages=target.quota_messages,
-                now=now,
-            )
-        )
-        return Delivery(
-            message=MessageId(self._ids.next()),
-            trace=_NULL_PATH,
-            return_path_octets=len(_NULL_PATH),
-            content=content,
-            sender="",
-            received=now,
-            client_ip="",
-            targets=(target._replace(recipient=owner.address, required=True),),
-            event="notice",
-        )
 
     def _insert_entries(
         self, connection: Connection, items: Sequence[Delivery], folders: dict[int, _Folder]

@@ -12,7 +12,8 @@ from mailsvc.model.address import Address, parse_address
 from mailsvc.model.ids import IdSource, MessageId
 from mailsvc.model.queued import Attempted, Queued, Settled, Telling
 from mailsvc.model.route import Route
-from mailsvc.store.deliveries import DeliverBatch, Delivery, Target
+from mailsvc.store.deliveries import DeliverBatch
+from mailsvc.store.delivery import NULL_PATH, Delivery, Target
 from mailsvc.store.domains import domain_enabled, first_domain
 from mailsvc.store.queue import settle
 from mailsvc.store.routes import find_route
@@ -23,7 +24,6 @@ LARGEST_SHOWN = MIB
 _LARGEST_HEADER = 256 * KIB
 _LIFETIME = timedelta(days=5)
 """How long a report is tried that leaves for another server."""
-_NULL_PATH = b"Return-Path: <>\r\n"
 
 _Pairs = tuple[tuple[Queued, Settled], ...]
 
@@ -92,8 +92,8 @@ class SettleBatch:
         number = MessageId(self._ids.next())
         return Delivery(
             message=number,
-            trace=_NULL_PATH,
-            return_path_octets=len(_NULL_PATH),
+            trace=NULL_PATH,
+            return_path_octets=len(NULL_PATH),
             content=content,
             sender="",
             received=now,

@@ -18,7 +18,8 @@ from mailsvc.store.accounts import (
     find_account,
 )
 from mailsvc.store.database import Database
-from mailsvc.store.deliveries import DeliverBatch, Delivery, Target
+from mailsvc.store.deliveries import DeliverBatch
+from mailsvc.store.delivery import Delivery, Target
 from mailsvc.store.domains import add_domain
 from mailsvc.store.engine import Engines, open_engines
 from mailsvc.store.faults import to_mail_error

@@ -17,7 +17,7 @@ from mailsvc.store.broadcasts import (
     stop_broadcast,
     unfinished,
 )
-from mailsvc.store.deliveries import Delivery
+from mailsvc.store.delivery import Delivery
 from mailsvc.store.engine import Engines
 from mailsvc.store.maildrop import expunge
 from mailsvc.store.removal import purge_bodies

@@ -15,7 +15,8 @@ from mailsvc.errors import MailboxFull
 from mailsvc.model.account import Account
 from mailsvc.model.address import Address
 from mailsvc.store.account_changes import delete_account
-from mailsvc.store.deliveries import CHUNK, INLINE, DeliverBatch, Delivery, RecipientGone
+from mailsvc.store.deliveries import CHUNK, INLINE, DeliverBatch, RecipientGone
+from mailsvc.store.delivery import Delivery
 from mailsvc.store.engine import Engines, open_engines
 from mailsvc.store.maildrop import drop_leases, expunge
 from mailsvc.store.removal import purge_bodies
