@@ -72,14 +72,14 @@ class PostfixPeer:
 
     def __init__(self, folder: Path, transport: str, tls: str) -> None:
         self._folder = folder
-        self._port = free_ports(1)[0]
+        self.port = free_ports(1)[0]
         etc = folder / "etc"
         for part in (etc, folder / "data", folder / "queue"):
             part.mkdir()
         shutil.chown(folder / "data", "postfix")
         main = _MAIN.format(folder=folder, transport=transport, tls=tls)
         (etc / "main.cf").write_text(main)
-        (etc / "master.cf").write_text(_MASTER.format(port=self._port))
+        (etc / "master.cf").write_text(_MASTER.format(port=self.port))
         subprocess.run(["postfix", "-c", etc, "check"], check=True)
         # A session leader, as master must be; -d keeps it in the foreground.
         self._process = subprocess.Popen(
@@ -98,7 +98,7 @@ class PostfixPeer:
     ) -> None:
         """Hand it a message, and wait until it has got rid of it."""
         before = self.log.count(": removed")
-        with smtplib.SMTP("127.0.0.1", self._port, timeout=30) as client:
+        with smtplib.SMTP("127.0.0.1", self.port, timeout=30) as client:
             refused = client.sendmail(sender, recipients, message, mail_options=options)
         assert not refused, refused
         wait_until(lambda: self.log.count(": removed") > before, "an empty queue of Postfix")
@@ -110,7 +110,7 @@ class PostfixPeer:
 
     def _greets(self) -> bool:
         try:
-            with smtplib.SMTP("127.0.0.1", self._port, timeout=30):
+            with smtplib.SMTP("127.0.0.1", self.port, timeout=30):
                 return True
         except OSError:
             return False

@@ -1,6 +1,7 @@
 """Postfix sends us mail, with everything that it and we announce."""
 
 from tests.support.daemon import Daemon, MakeDaemon, free_ports
+from tests.support.neighbours import arrives, send
 from tests.support.postfix_peer import postfix_peer
 
 MAIL = (
@@ -68,3 +69,20 @@ def test_postfix_hands_over_by_lmtp(make_daemon: MakeDaemon) -> None:
     assert log.count("status=sent (250 2.0.0 OK, stored as") == 2
     assert log.count("status=bounced") >= 1
     assert b"with LMTPS id" in newest(daemon, "alice")
+
+
+def test_mail_leaves_through_postfix(make_daemon: MakeDaemon) -> None:
+    """As a smart host: from us to Postfix, and from there to another of us; one copy of each."""
+    south = make_daemon(settings={"hostname": "south.example"}).start()
+    with postfix_peer(f"smtp:[127.0.0.1]:{south.ports['mx']}", "may") as postfix:
+        way = {"domains": ["*"], "host": "127.0.0.1", "port": postfix.port}
+        north = make_daemon(
+            settings={"first_run": {"domain": "north.test"}, "outbound": {"routes": {"out": way}}}
+        ).start()
+        send(north, "alice", "bob@test.com", "alice@test.com", subject="by a smart host")
+        arrives(south, "bob", "by a smart host")
+        arrives(south, "alice", "by a smart host")
+        assert b"by postfix.example (Postfix)" in newest(south, "bob")
+        for number in range(50):
+            send(north, "bob", "bob@test.com", subject=f"number {number}")
+        arrives(south, "bob", "by a smart host", *(f"number {one}" for one in range(50)))
