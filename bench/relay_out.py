@@ -62,7 +62,7 @@ class MailsvcRelay(Mailsvc):
         while self._waiting():
             if time.monotonic() > ended + _PATIENCE:
                 raise Stuck(f"mailsvc has mail in its queue; see {self.folder}/state/log")
-            time.sleep(0.05)
+            time.sleep(0.05)  # a look must be cheap beside the work it waits for
         return time.monotonic()
 
     def _waiting(self) -> bool:
@@ -72,7 +72,7 @@ class MailsvcRelay(Mailsvc):
 
     def tokens(self) -> list[list[bytes]]:
         """Keep nothing: the sink has thrown all away."""
-        raise NotImplementedError
+        raise NotImplementedError  # the bench asks for none
 
     def _read_passwords(self, output: Path) -> bool:
         # There are no users: every address is the catch-all's.
@@ -96,7 +96,7 @@ class PostfixRelay(Postfix):
 
     def tokens(self) -> list[list[bytes]]:
         """Keep nothing: the sink has thrown all away."""
-        raise NotImplementedError
+        raise NotImplementedError  # the bench asks for none
 
     def _configure(self) -> None:
         super()._configure()

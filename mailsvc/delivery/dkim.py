@@ -65,12 +65,9 @@ class BodyHash:
     def feed(self, octets: bytes) -> None:
         """Take the next piece."""
         whole = self._rest + octets
-        end = whole.rfind(b"\r\n") + 2
-        if end < 2:  # noqa: PLR2004 - the length of a line end
-            self._rest = whole
-            return
-        self._rest = whole[end:]
-        self._take(whole[:end])
+        lines, line_end, self._rest = whole.rpartition(b"\r\n")
+        if line_end:
+            self._take(lines + line_end)
 
     def finish(self) -> bytes:
         """Give the digest; a last line without its end gets one."""
@@ -106,16 +103,16 @@ def sign(keys: Sequence[SigningKey], added: bytes, content: IContent, moment: da
         Whole fields; nothing, when the header is too large to be looked at.
     """
     head = added + content.head(LARGEST_HEADER)
-    end = head.find(b"\r\n\r\n") + 4
-    if head.startswith(b"\r\n"):
-        end = 2
-    elif end < 4 and len(head) < content.octets + len(added):  # noqa: PLR2004 - the empty line
+    header, empty_line, _ = head.partition(b"\r\n\r\n")
+    if not empty_line and len(head) < len(added) + content.octets:
         return b""
-    header = head[: end - 2] if end >= 4 else head  # noqa: PLR2004 - as above
+    if head.startswith(b"\r\n"):
+        header, skip = b"", len(b"\r\n")
+    else:
+        skip = len(header + empty_line)
+        header = header.removesuffix(b"\r\n") + b"\r\n"
     body = BodyHash()
-    skip = end if end >= 2 else len(head)  # noqa: PLR2004 - as above
-    before = added[skip:]
-    body.feed(before)
+    body.feed(added[skip:])
     skip = max(0, skip - len(added))
     for piece in content.pieces(_PIECE):
         body.feed(piece[skip:])

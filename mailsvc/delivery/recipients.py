@@ -13,7 +13,7 @@ from mailsvc.policy.relay import check_relay, check_route
 from mailsvc.policy.srs import restored
 
 
-async def find_way(
+async def find_recipient(
     directory: IDirectory,
     address: Address,
     login: Account | None,

@@ -9,7 +9,7 @@ from twisted.mail import smtp
 from zope.interface import implementer
 
 from mailsvc.config.settings import Relay
-from mailsvc.delivery.recipients import find_way
+from mailsvc.delivery.recipients import find_recipient
 from mailsvc.errors import MailError
 from mailsvc.interfaces import IDirectory, IIntake
 from mailsvc.model.account import Account
@@ -72,7 +72,7 @@ class Submission:
     async def _validate_to(self, user: smtp.User) -> Callable[[], smtp.IMessage]:
         try:
             address = _parse(user.dest)
-            way = await find_way(self.directory, address, self.account, 0, self.relay())
+            way = await find_recipient(self.directory, address, self.account, 0, self.relay())
         except (MailError, BadAddress) as error:
             raise smtp.SMTPBadRcpt(user.dest, resp=str(error)) from None
         origin = _parse(user.orig) if user.orig.local else None

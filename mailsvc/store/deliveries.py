@@ -17,8 +17,9 @@ from mailsvc.store.delivery import Delivery, Target
 from mailsvc.store.notices import WriteNotice, limit_notices, quota_notice
 from mailsvc.store.queue import add_to_queue
 from mailsvc.store.sending import Reached, SendingBook, Sent
+from mailsvc.store.stories import INSERT_STORY
 from mailsvc.store.tables import account as account_table
-from mailsvc.store.tables import chunk, entry, folder, message, microseconds, trail
+from mailsvc.store.tables import chunk, entry, folder, message, microseconds
 
 CHUNK = 256 * KIB
 """Octets of one chunk; small enough for every server's largest packet."""
@@ -65,19 +66,6 @@ _INSERT_ENTRIES = BulkInsert(
     "keywords",
     "modseq",
     "thread_id",
-)
-_INSERT_STORY = BulkInsert(
-    trail,
-    "id",
-    "event",
-    "message_id",
-    "account_id",
-    "client_ip",
-    "sender",
-    "recipient",
-    "status",
-    "detail",
-    "header_key",
 )
 _UPDATE_FOLDER = (
     update(folder)
@@ -279,7 +267,7 @@ class DeliverBatch:
                 story += self._left_out(item)
         if entries:
             _INSERT_ENTRIES(connection, entries)
-        _INSERT_STORY(connection, story)
+        INSERT_STORY(connection, story)
 
     def _queued_row(self, item: Delivery, row: Queued, key: int | None) -> tuple[Any, ...]:
         """Tell of a recipient on another server."""

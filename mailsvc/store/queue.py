@@ -29,7 +29,8 @@ from mailsvc.model.ids import IdSource
 from mailsvc.model.outgoing import Outcome
 from mailsvc.model.queued import Letter, Queued, Settled
 from mailsvc.store.bulk import BulkInsert
-from mailsvc.store.tables import attempt, message, microseconds, queue, released, trail
+from mailsvc.store.stories import INSERT_STORY
+from mailsvc.store.tables import attempt, message, microseconds, queue, released
 
 _LONGEST_HOST = 255
 _EVENTS = {
@@ -56,19 +57,6 @@ _INSERT_ATTEMPTS = BulkInsert(
     "conversation",
 )
 _INSERT_RELEASED = BulkInsert(released, "folder_id", "uid", "message_id")
-_INSERT_STORY = BulkInsert(
-    trail,
-    "id",
-    "event",
-    "message_id",
-    "account_id",
-    "client_ip",
-    "sender",
-    "recipient",
-    "status",
-    "detail",
-    "header_key",
-)
 
 
 class QueueState(NamedTuple):
@@ -223,7 +211,7 @@ def settle(
         return found
     now = microseconds(datetime.now(UTC))
     _INSERT_ATTEMPTS(conn, [_attempt(ids, row, one, now) for row, one in counted])
-    _INSERT_STORY(conn, [_story(ids, row, one) for row, one in counted])
+    INSERT_STORY(conn, [_story(ids, row, one) for row, one in counted])
     for row, one in counted:
         if not one.ended:
             _wait(conn, row, one)

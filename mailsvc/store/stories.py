@@ -19,7 +19,7 @@ _HOUR = 3600
 _ROWS = select(trail, account.c.address.label("owner")).outerjoin(
     account, account.c.id == trail.c.account_id
 )
-_INSERT = BulkInsert(
+INSERT_STORY = BulkInsert(
     trail,
     "id",
     "event",
@@ -51,7 +51,7 @@ def _key(digest: int, hour: int) -> int:
 
 def write_stories(conn: Connection, rows: Sequence[tuple[int, Happening]]) -> None:
     """Write rows; each has its number already, for that is its time."""
-    _INSERT(
+    INSERT_STORY(
         conn,
         [
             (

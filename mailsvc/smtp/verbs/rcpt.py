@@ -1,6 +1,6 @@
 """RCPT; RFC 5321 section 4.1.1.3."""
 
-from mailsvc.delivery.recipients import find_way
+from mailsvc.delivery.recipients import find_recipient
 from mailsvc.model.envelope import Recipient
 from mailsvc.smtp.grammar import parse_forward_path, parse_path_argument
 from mailsvc.smtp.parameters import read_rcpt_parameters
@@ -18,7 +18,7 @@ async def rcpt(session: Session, argument: bytes) -> Reply:
     address = parse_forward_path(path, await directory.home(), utf8=session.parameters.utf8)
     if len(session.accepted) >= session.house.settings.most_recipients:
         return TOO_MANY_RECIPIENTS
-    way = await find_way(
+    way = await find_recipient(
         directory, address, session.login, session.parameters.size, session.house.relay
     )
     if session.house.rules is not None:
