@@ -2,12 +2,13 @@
 
 from datetime import UTC, datetime
 
-from mailsvc.delivery.reports import Action, Fate, Report, WrittenContent, write_report
+from mailsvc.delivery.reports import Action, Fate, Report, write_report
 from mailsvc.model.address import parse_address
 from mailsvc.model.queued import Queued, Settled, Telling
+from mailsvc.store.delivery import WholeContent
 
 
-def write_telling(hostname: str, telling: Telling) -> WrittenContent:
+def write_telling(hostname: str, telling: Telling) -> WholeContent:
     """
     Write the report; safe on any thread.
 

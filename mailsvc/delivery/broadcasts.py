@@ -3,7 +3,6 @@
 import re
 from datetime import datetime
 
-from mailsvc.delivery.reports import WrittenContent
 from mailsvc.delivery.submission import new_message_id
 from mailsvc.delivery.trace import date, separator
 from mailsvc.errors import CommandError
@@ -11,7 +10,7 @@ from mailsvc.model.address import Address
 from mailsvc.model.headers import LARGEST_HEADER, Headers
 from mailsvc.model.ids import MessageId
 from mailsvc.model.receipt import queue_id
-from mailsvc.store.delivery import Delivery
+from mailsvc.store.delivery import Delivery, WholeContent
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _MBOX_LINE = re.compile(rb"\A>?From [^\r\n]*\r\n")
@@ -48,7 +47,7 @@ def write_broadcast(
         message=message,
         trace="".join(lines).encode() + separator(content),
         return_path_octets=len(path.encode()),
-        content=WrittenContent(content),
+        content=WholeContent(content),
         sender=str(sender),
         received=now,
         client_ip="",

@@ -11,7 +11,7 @@ from mailsvc.delivery.binary import BinaryConversion
 from mailsvc.delivery.delivered import Reporter
 from mailsvc.delivery.dkim import sign
 from mailsvc.delivery.leaving import leaving
-from mailsvc.delivery.notices import write_notice
+from mailsvc.delivery.notices import NoticeWriter
 from mailsvc.delivery.routing import targets_of
 from mailsvc.delivery.submission import SubmissionRules, author_domain
 from mailsvc.delivery.trace import received, return_path, separator
@@ -64,7 +64,7 @@ class Intake:
     def __post_init__(self) -> None:
         """Make the one batch query that all deliveries share, and who reports them."""
         ids = self.database.ids
-        self._deliver = DeliverBatch(ids, lambda notice: write_notice(self.hostname, notice))
+        self._deliver = DeliverBatch(ids, NoticeWriter(self.hostname))
         self._reporter = Reporter(self.submission.directory, ids, lambda: self.hostname)
 
     async def accept(self, envelope: Envelope, content: IContent) -> Receipt:
@@ -95,7 +95,7 @@ class Intake:
         if delivery.octets > INLINE:
             delivery = await self.database.run(digest_large, delivery)
         await self.database.write_batch(
-            self._deliver,
+            self._batch(),
             delivery,
             octets=delivery.weight,
             shard=delivery.targets[0].folder if delivery.targets else delivery.message,
@@ -111,6 +111,13 @@ class Intake:
             count=len(delivery.targets) + len(delivery.queued),
         )
         return receipt
+
+    def _batch(self) -> DeliverBatch:
+        """Give the query that all deliveries share, as long as we keep our name."""
+        writer = NoticeWriter(self.hostname)
+        if self._deliver.write_notice != writer:
+            self._deliver = DeliverBatch(self.database.ids, writer)
+        return self._deliver
 
     async def _sign(self, envelope: Envelope, delivery: Delivery, added: bytes) -> Delivery:
         """Sign what our users send to other servers, for the domain of its author."""

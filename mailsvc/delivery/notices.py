@@ -1,6 +1,7 @@
 """Tell owners of mailboxes what concerns them, in their language."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.header import Header
 from functools import cache
@@ -9,12 +10,12 @@ from typing import NamedTuple
 
 import yaml
 
-from mailsvc.delivery.reports import WrittenContent
 from mailsvc.delivery.submission import new_message_id
 from mailsvc.delivery.trace import date
 from mailsvc.model.address import Address
 from mailsvc.model.quota import QuotaNotice
 from mailsvc.model.sending import LimitNotice
+from mailsvc.store.delivery import WholeContent
 
 _LANGUAGES = ("en", "zh")
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -28,7 +29,23 @@ def _texts(language: str) -> Mapping[str, str]:
     return texts
 
 
-def write_notice(hostname: str, notice: QuotaNotice | LimitNotice) -> WrittenContent:
+@dataclass(frozen=True)
+class NoticeWriter:
+    """
+    Writes notices in the name of a host; can go to another process.
+
+    Args:
+        hostname: Our name.
+    """
+
+    hostname: str
+
+    def __call__(self, notice: QuotaNotice | LimitNotice) -> WholeContent:
+        """Write one; safe on any thread."""
+        return write_notice(self.hostname, notice)
+
+
+def write_notice(hostname: str, notice: QuotaNotice | LimitNotice) -> WholeContent:
     """
     Write the message that tells of a mailbox that is nearly full, or of a limit.
 
@@ -48,7 +65,7 @@ def write_notice(hostname: str, notice: QuotaNotice | LimitNotice) -> WrittenCon
     return _written_of_quota(hostname, notice, language)
 
 
-def _written_of_quota(hostname: str, notice: QuotaNotice, language: str) -> WrittenContent:
+def _written_of_quota(hostname: str, notice: QuotaNotice, language: str) -> WholeContent:
     texts = _texts(language)
     values = {
         "owner": notice.owner.shown,
@@ -71,9 +88,9 @@ class _Heads(NamedTuple):
     subject: str
 
 
-def _written(hostname: str, heads: _Heads, body: str, now: datetime) -> WrittenContent:
+def _written(hostname: str, heads: _Heads, body: str, now: datetime) -> WholeContent:
     header = _header(hostname, heads, now)
-    return WrittenContent(header + b"\r\n" + body.replace("\n", "\r\n").encode())
+    return WholeContent(header + b"\r\n" + body.replace("\n", "\r\n").encode())
 
 
 def _header(hostname: str, heads: _Heads, now: datetime) -> bytes:

@@ -1,20 +1,18 @@
 """Reports of what became of a message; RFC 3461, 3464, 6522 and, for UTF-8 addresses, 6533."""
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from zope.interface import implementer
-
 from mailsvc.config.units import KIB
 from mailsvc.delivery.submission import new_message_id
 from mailsvc.delivery.trace import date
-from mailsvc.interfaces import IContent
 from mailsvc.model.address import Address
 from mailsvc.model.status import Status
+from mailsvc.store.delivery import WholeContent
 
 LARGEST_QUOTE = 64 * KIB
 """Octets of the original header that a report shows."""
@@ -86,33 +84,6 @@ class Report:
         ) or not (self.sender.ascii and self.identifier.isascii())
 
 
-@implementer(IContent)
-@dataclass(frozen=True)
-class WrittenContent:
-    """
-    Content that we have written ourselves.
-
-    Args:
-        whole: All of it.
-    """
-
-    whole: bytes
-
-    @property
-    def octets(self) -> int:
-        """Its size."""
-        return len(self.whole)
-
-    def head(self, limit: int) -> bytes:
-        """Give the first octets."""
-        return self.whole[:limit]
-
-    def pieces(self, size: int) -> Iterator[bytes]:
-        """Give everything, *size* octets at a time."""
-        for start in range(0, len(self.whole), size):
-            yield self.whole[start : start + size]
-
-
 _SUBJECTS = {
     Action.FAILED: "Your message could not be delivered",
     Action.DELAYED: "Your message is delayed",
@@ -132,13 +103,13 @@ _SENTENCES = {
 }
 
 
-def write_report(report: Report) -> WrittenContent:
+def write_report(report: Report) -> WholeContent:
     """Write a report as a ``multipart/report`` message; RFC 6522 section 3."""
     boundary = secrets.token_hex(16)
     parts = (_explanation(report), _status(report), _original(report))
     body = b"".join(b"--%s\r\n%s\r\n" % (boundary.encode(), part) for part in parts)
     head = _header(report, boundary).encode()
-    return WrittenContent(head + b"\r\n" + body + f"--{boundary}--\r\n".encode())
+    return WholeContent(head + b"\r\n" + body + f"--{boundary}--\r\n".encode())
 
 
 def _header(report: Report, boundary: str) -> str:

@@ -28,12 +28,13 @@ class IdSource:
     of the clock instead of repeating itself.
 
     Args:
-        node: Number of this process among all that share the database; below ``NODES``.
+        node: Number of this daemon among all that share the database; below ``NODES``.
+        second: Make the odd ones: the second process of a daemon. The first has the even ones.
     """
 
-    def __init__(self, node: int = 0) -> None:
+    def __init__(self, node: int = 0, *, second: bool = False) -> None:
         self._node = 0
-        self._last = 0
+        self._last = self._odd = int(second)
         self._lock = threading.Lock()
         self.join(node)
 
@@ -43,11 +44,16 @@ class IdSource:
             raise ValueError(f"a node's number is between 0 and {NODES - 1}, not {node}")
         self._node = node << _SERIAL_BITS
 
+    @property
+    def node(self) -> int:
+        """Whose identifiers these are."""
+        return self._node >> _SERIAL_BITS
+
     def next(self) -> int:
         """Make one identifier; it is larger than every earlier one of this source."""
-        now = (time.time_ns() // 1_000_000) << _SERIAL_BITS
+        now = (time.time_ns() // 1_000_000) << _SERIAL_BITS | self._odd
         with self._lock:
-            self._last = last = max(now, self._last + 1)
+            self._last = last = max(now, self._last + 2)
         tick, serial = divmod(last, 1 << _SERIAL_BITS)
         return tick << _TICK_BITS | self._node | serial
 

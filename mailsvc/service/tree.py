@@ -65,6 +65,7 @@ from mailsvc.store.queue import free_leases
 from mailsvc.store.rules import all_rules
 from mailsvc.store.schema import prepare, transact
 from mailsvc.store.settings import read_settings, shared_secret
+from mailsvc.store.writer_process import WriterProcess
 from mailsvc.wire.certificates import Certificates
 from mailsvc.wire.entrance import Entrance
 
@@ -98,7 +99,9 @@ class MailService(MultiService):
         )
         self._folder = StateFolder(settings.state, settings.database_url)
         self._logs = LogFiles(settings.log_folder, settings.log, reactor)
-        self._database = Database(self._engines, settings.database, reactor, self._ids)
+        self._database = Database(
+            self._engines, settings.database, reactor, self._ids, self._writer_process()
+        )
         self._directory = Directory(self._database, reactor, settings.smtp.subaddress)
         self._room = SpoolRoom(settings.state, settings.spool)
         self._chronicle = Chronicle(self._database, reactor)
@@ -197,6 +200,7 @@ class MailService(MultiService):
         await self._leases.drain_within(self._reactor, self._live.current.limits.stop_timeout)
         await super().stopService()
         await self._logins.drain()
+        await self._database.rest()
         self._close()
 
     def _close(self) -> None:
@@ -218,6 +222,11 @@ class MailService(MultiService):
         """Find the port for a first mail: one that greets in the clear."""
         found = [one for one in self._listeners.listeners() if one.kind == kind]
         return next((one.port for one in found if one.tls != Tls.IMPLICIT), None)
+
+    def _writer_process(self) -> WriterProcess | None:
+        if not (self._engines.sqlite and self._settings.database.writer_process):
+            return None
+        return WriterProcess(self._reactor, self._settings.database_url, lambda: self._ids.node)
 
     def _make_logins(self) -> Logins:
         doors = {

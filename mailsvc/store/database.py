@@ -13,7 +13,10 @@ from mailsvc.store.checkpoints import Checkpoints
 from mailsvc.store.engine import Engines
 from mailsvc.store.glances import Glances
 from mailsvc.store.readers import Readers
-from mailsvc.store.writer import BatchQuery, Writer
+from mailsvc.store.transactions import BatchQuery
+from mailsvc.store.two_writers import TwoWriters
+from mailsvc.store.writer import Writer
+from mailsvc.store.writer_process import WriterProcess
 
 P = ParamSpec("P")
 Item = TypeVar("Item")
@@ -35,6 +38,7 @@ class Database:
         settings: How many threads, and how much goes into one transaction.
         reactor: Whose thread gets the answers.
         ids: Numbers for new rows.
+        process: Commits deliveries beside us; SQLite only.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class Database:
         settings: DatabaseSettings,
         reactor: IReactorFromThreads,
         ids: IdSource,
+        process: WriterProcess | None = None,
     ) -> None:
         self.ids = ids
         self._engines = engines
@@ -54,8 +59,10 @@ class Database:
         )
         self._glances = Glances(engines.read) if engines.sqlite else None
         count = 1 if engines.sqlite else settings.writers
-        self._writers = tuple(
-            Writer(engines.write, settings, reactor.callFromThread) for _ in range(count)
+        threads = [Writer(engines.write, settings, reactor.callFromThread) for _ in range(count)]
+        self._together = None if process is None else TwoWriters(threads[0], process, settings)
+        self._writers: tuple[Writer | TwoWriters, ...] = (
+            tuple(threads) if self._together is None else (self._together,)
         )
 
     @property
@@ -75,6 +82,11 @@ class Database:
             self._checkpoints.start()
         for writer in self._writers:
             writer.start()
+
+    async def rest(self) -> None:
+        """Wait for the process that commits deliveries, and end it: ``stop`` cannot wait."""
+        if self._together is not None:
+            await self._together.rest()
 
     def stop(self) -> None:
         """Commit what waits, end the threads and close the connections; blocks until then."""

@@ -13,8 +13,9 @@ from mailsvc.model.ids import FolderId, IdSource
 from mailsvc.model.queued import Queued
 from mailsvc.model.quota import Usage, share_told
 from mailsvc.store.bulk import BulkInsert
-from mailsvc.store.delivery import Delivery, Target
+from mailsvc.store.delivery import Delivery, Target, WholeContent
 from mailsvc.store.notices import WriteNotice, limit_notices, quota_notice
+from mailsvc.store.portable import PortableQuery
 from mailsvc.store.queue import add_to_queue
 from mailsvc.store.sending import Reached, SendingBook, Sent
 from mailsvc.store.stories import INSERT_STORY
@@ -131,7 +132,23 @@ class _Used:
         return Usage(self.before.octets + self.octets, self.before.messages + self.messages)
 
 
-class DeliverBatch:
+@dataclass(frozen=True)
+class DeliverRecipe:
+    """
+    Makes ``DeliverBatch`` in another process.
+
+    Args:
+        write_notice: As there; it can be pickled.
+    """
+
+    write_notice: WriteNotice | None
+
+    def __call__(self, ids: IdSource) -> "DeliverBatch":
+        """Make it."""
+        return DeliverBatch(ids, self.write_notice)
+
+
+class DeliverBatch(PortableQuery):
     """
     Writes many deliveries at once; a ``BatchQuery``.
 
@@ -148,7 +165,21 @@ class DeliverBatch:
 
     def __init__(self, ids: IdSource, write_notice: WriteNotice | None = None) -> None:
         self._ids = ids
-        self._write_notice = write_notice
+        self.write_notice = write_notice
+
+    @property
+    def recipe(self) -> DeliverRecipe:
+        """Makes the same query in another process."""
+        return DeliverRecipe(self.write_notice)
+
+    def parcel(self, item: Delivery) -> Delivery | None:
+        """Put a delivery together; a large one stays here, where its pieces are."""
+        if item.octets > INLINE or any(report.octets > INLINE for report in item.reports):
+            return None
+        whole = b"".join(item.content.pieces(INLINE))
+        if len(whole) != item.content.octets:
+            return None  # its session gave up; whoever writes it finds out
+        return item._replace(content=WholeContent(whole))
 
     def __call__(
         self, connection: Connection, items: Sequence[Delivery]
@@ -170,10 +201,10 @@ class DeliverBatch:
             for item in tuple(stored):
                 stored += _admit_each(item.reports, folders, usage)
         reached = book.write()
-        if reached and self._write_notice is not None:
-            stored += self._tell_limits(connection, folders, usage, reached, self._write_notice)
-        if usage and self._write_notice is not None:
-            stored += self._tell_owners(connection, folders, usage, self._write_notice)
+        if reached and self.write_notice is not None:
+            stored += self._tell_limits(connection, folders, usage, reached, self.write_notice)
+        if usage and self.write_notice is not None:
+            stored += self._tell_owners(connection, folders, usage, self.write_notice)
         if stored:
             _insert_bodies(connection, stored)
             self._insert_entries(connection, stored, folders)

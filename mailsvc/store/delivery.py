@@ -1,7 +1,11 @@
 """A message with all decisions taken, before it is written."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
+
+from zope.interface import implementer
 
 from mailsvc.interfaces import IContent
 from mailsvc.model.ids import AccountId, FolderId, MessageId
@@ -81,3 +85,30 @@ class Delivery(NamedTuple):
     def weight(self) -> int:
         """Octets that a transaction writes for it."""
         return self.octets + sum(report.octets for report in self.reports)
+
+
+@implementer(IContent)
+@dataclass(frozen=True)
+class WholeContent:
+    """
+    Content that is in memory, in one piece.
+
+    Args:
+        whole: All of it.
+    """
+
+    whole: bytes
+
+    @property
+    def octets(self) -> int:
+        """Its size."""
+        return len(self.whole)
+
+    def head(self, limit: int) -> bytes:
+        """Give the first octets."""
+        return self.whole[:limit]
+
+    def pieces(self, size: int) -> Iterator[bytes]:
+        """Give everything, *size* octets at a time."""
+        for start in range(0, len(self.whole), size):
+            yield self.whole[start : start + size]

@@ -5,41 +5,21 @@ A commit costs an fsync, whatever is in it. So deliveries queue up while the pre
 transaction commits, and the next one takes all that wait: no timer, no delay when idle.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Any, TypeVar
+from typing import Any
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from mailsvc.config.settings import DatabaseSettings
-from mailsvc.errors import CommandError, MailError, StorageFailed, TooBusy
-from mailsvc.store.faults import (
-    file_is_locked,
-    is_gone,
-    is_gone_before_commit,
-    to_mail_error,
-    worth_another_try,
-)
-
-_MOST_TRIES = 5
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-BatchQuery = Callable[[Connection, Sequence[Item]], Sequence[Result | Exception]]
-"""
-Writes many items of one kind at once.
-
-Answers one result or one exception for each item, in order; an exception that it answers
-has written nothing for its item. An exception that it raises undoes the whole transaction,
-which is then tried again item by item, so that one bad item fails alone.
-"""
+from mailsvc.errors import StorageFailed, TooBusy
+from mailsvc.store.transactions import BatchQuery, Item, Result, Transactions
 
 
-class _Job:
+class Job:
     """One item that waits for its commit."""
 
     __slots__ = ("answer", "item", "octets", "query")
@@ -69,13 +49,12 @@ class Writer:
         settings: DatabaseSettings,
         call_from_thread: Callable[..., object],
     ) -> None:
-        self._engine = engine
         self._settings = settings
         self._call_from_thread = call_from_thread
-        self._queue: SimpleQueue[_Job | None] = SimpleQueue()
+        self._queue: SimpleQueue[Job | None] = SimpleQueue()
         self._waiting = 0
         self._stopped = False
-        self._connection: Connection | None = None
+        self._transactions = Transactions(engine, self._say)
         self._thread = Thread(target=self._run, name="mailsvc writer", daemon=True)
 
     def start(self) -> None:
@@ -117,30 +96,20 @@ class Writer:
         if self._waiting >= self._settings.waiting_messages:
             raise TooBusy
         self._waiting += 1
-        job = _Job(query, item, octets)
+        job = Job(query, item, octets)
         self._queue.put(job)
         return job.answer
 
     def _run(self) -> None:
         while (first := self._queue.get()) is not None:
             jobs, last = self._collect(first)
-            try:
-                answers = self._commit(jobs)
-            except Exception as error:  # noqa: BLE001 - the thread must live: everybody waits for it
-                self._connection = None
-                self._say("a fault of ours in the writer", error)
-                answers = [StorageFailed() for _ in jobs]
+            answers = self._transactions.commit(jobs)
             self._call_from_thread(self._settle, jobs, answers)
             if last:
                 break
-        self._drop_connection()
+        self._transactions.close()
 
-    def _drop_connection(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
-
-    def _collect(self, first: _Job) -> tuple[list[_Job], bool]:
+    def _collect(self, first: Job) -> tuple[list[Job], bool]:
         """Take all that waits, up to the limits; True: it was the last of all."""
         jobs, octets = [first], first.octets
         limits = self._settings
@@ -155,69 +124,20 @@ class Writer:
             octets += job.octets
         return jobs, False
 
-    def _commit(self, jobs: list[_Job]) -> list[Any]:
-        """Write all in one transaction, or else each in its own."""
-        try:
-            return self._repeat(jobs)
-        except Exception as error:  # noqa: BLE001 - answered to whoever waits
-            if is_gone(error):
-                self._drop_connection()
-                self._say("the database is not there", error)
-                return [StorageFailed() for _ in jobs]
-            if file_is_locked(error):
-                # Singly, each would wait for the lock anew, and its client for all of them.
-                self._say("another program keeps the database locked", error)
-                return [StorageFailed() for _ in jobs]
-            if len(jobs) == 1:
-                if not isinstance(error, MailError | CommandError):
-                    self._say("the database did not take a transaction", error)
-                return [to_mail_error(error)]
-            self._say(f"a transaction of {len(jobs)} items was undone, trying them singly", error)
-            return [self._commit([job])[0] for job in jobs]
-
-    def _repeat(self, jobs: list[_Job]) -> list[Any]:
-        """Write all, and again when they only lost to another transaction."""
-        for _ in range(_MOST_TRIES - 1):
-            kept = self._connection is not None
-            try:
-                return self._transact(jobs)
-            except Exception as error:
-                if kept and is_gone_before_commit(error):
-                    self._drop_connection()
-                elif not worth_another_try(error):
-                    raise
-        return self._transact(jobs)
-
-    def _say(self, what: str, error: Exception) -> None:
+    def _say(self, what: str, error: str) -> None:
         """Log on the reactor's thread: log files are written by that one only."""
-        self._call_from_thread(self._log.error, "{what}: {error}", what=what, error=_name(error))
+        self._call_from_thread(self._log.error, "{what}: {error}", what=what, error=error)
 
-    def _transact(self, jobs: list[_Job]) -> list[Any]:
-        """Run one transaction; jobs of one kind go down together."""
-        kinds: dict[BatchQuery[Any, Any], list[int]] = {}
-        for index, job in enumerate(jobs):
-            kinds.setdefault(job.query, []).append(index)
-        answers: list[Any] = [None] * len(jobs)
-        if self._connection is None:
-            self._connection = self._engine.connect()
-        with self._connection.begin():
-            for query, indexes in kinds.items():
-                found = query(self._connection, [jobs[index].item for index in indexes])
-                for index, answer in zip(indexes, found, strict=True):
-                    answers[index] = answer
-        return answers
-
-    def _settle(self, jobs: list[_Job], answers: list[Any]) -> None:
+    def _settle(self, jobs: list[Job], answers: list[Any]) -> None:
         """Fire all answers; on the reactor's thread."""
         self._waiting -= len(jobs)
-        for job, answer in zip(jobs, answers, strict=True):
-            if isinstance(answer, Exception):
-                job.answer.errback(answer)
-            else:
-                job.answer.callback(answer)
+        settle(jobs, answers)
 
 
-def _name(error: Exception) -> str:
-    """Say an error in one line, without the statement and its values: they hold mail."""
-    cause = getattr(error, "orig", None) or error
-    return f"{type(cause).__name__}: {cause}".splitlines()[0]
+def settle(jobs: Iterable[Job], answers: Iterable[Any]) -> None:
+    """Fire the answers of jobs; on the reactor's thread."""
+    for job, answer in zip(jobs, answers, strict=True):
+        if isinstance(answer, Exception):
+            job.answer.errback(answer)
+        else:
+            job.answer.callback(answer)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailsvc.delivery.dkim import BodyHash, make_key, public_record, sign
-from mailsvc.delivery.reports import WrittenContent
+from mailsvc.store.delivery import WholeContent
 from mailsvc.model.dkim import Algorithm, SigningKey
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -23,7 +23,7 @@ def _lookup(name: bytes, timeout: int = 5) -> bytes:
 
 def _signed(content: bytes, added: bytes = b"", key: SigningKey | None = None) -> bytes:
     keys = [key] if key else list(KEYS.values())
-    return sign(keys, added, WrittenContent(content), NOW) + added + content
+    return sign(keys, added, WholeContent(content), NOW) + added + content
 
 
 def _is_good(message: bytes) -> bool:

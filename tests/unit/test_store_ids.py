@@ -37,7 +37,17 @@ def test_it_grows_while_the_clock_stands_still(clock: list[int]) -> None:
     made = [source.next() for _ in range(10_000)]
 
     assert made == sorted(set(made))
-    assert milliseconds_of(made[-1]) - clock[0] <= 10_000 // 2048 + 1
+    assert milliseconds_of(made[-1]) - clock[0] <= 10_000 // 1024 + 1
+
+
+def test_two_processes_of_a_daemon_never_clash(clock: list[int]) -> None:
+    """The daemon and the process that commits its deliveries make numbers at the same time."""
+    sources = IdSource(5), IdSource(5, second=True)
+
+    made = [source.next() for _ in range(3_000) for source in sources]
+
+    assert len(set(made)) == len(made)
+    assert milliseconds_of(made[-1]) - clock[0] <= 3_000 // 1024 + 1
 
 
 def test_it_grows_when_the_clock_goes_back(clock: list[int]) -> None:

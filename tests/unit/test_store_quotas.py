@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from mailsvc.delivery.reports import WrittenContent
+from mailsvc.store.delivery import WholeContent
 from mailsvc.errors import MailboxFull, MailboxTooSmall
 from mailsvc.model.account import Account
 from mailsvc.model.quota import QuotaNotice, Usage, share_told
@@ -37,11 +37,11 @@ class House:
         self.notices: list[QuotaNotice] = []
         self.batch = DeliverBatch(store.ids, self.write)
 
-    def write(self, notice: QuotaNotice | LimitNotice) -> WrittenContent:
+    def write(self, notice: QuotaNotice | LimitNotice) -> WholeContent:
         """Note it, and make a small message."""
         assert isinstance(notice, QuotaNotice)
         self.notices.append(notice)
-        return WrittenContent(NOTICE)
+        return WholeContent(NOTICE)
 
     def deliver(self, *deliveries: Delivery) -> list[Any]:
         """Deliver all in one transaction."""

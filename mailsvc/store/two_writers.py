@@ -1,0 +1,160 @@
+"""Two that write one SQLite file in turn: a process for deliveries, a thread for the rest."""
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from mailsvc.config.settings import DatabaseSettings
+from mailsvc.errors import StorageFailed, TooBusy
+from mailsvc.store.portable import PortableQuery, Recipe
+from mailsvc.store.transactions import BatchQuery, Item, Result
+from mailsvc.store.writer import Job, Writer, settle
+from mailsvc.store.writer_process import Batch, WriterProcess
+
+
+class TwoWriters:
+    """
+    Gives the file to one of them at a time, so that neither waits for SQLite's lock.
+
+    Both have a queue; when both wait, they take turns. What cannot go to the process (it is
+    large, or no delivery, or the process is not there) is the thread's.
+
+    Args:
+        thread: Writes everything.
+        process: Writes what is portable.
+        settings: How much goes into one transaction, and how much may wait.
+    """
+
+    _log = Logger()
+
+    def __init__(self, thread: Writer, process: WriterProcess, settings: DatabaseSettings) -> None:
+        self._thread = thread
+        self._process = process
+        self._settings = settings
+        self._letters: deque[Job] = deque()
+        self._others: deque[Job] = deque()
+        self._waiting = 0
+        self._under_way = 0
+        self._busy = False
+        self._thread_was_last = True
+        self._stopped = False
+        self._idle: Deferred[None] | None = None
+
+    def start(self) -> None:
+        """Start both."""
+        self._thread.start()
+        self._process.start()
+
+    async def rest(self) -> None:
+        """Wait until all that waits is committed, and end the process; the thread goes on."""
+        if self._busy:
+            self._idle = Deferred()
+            await self._idle
+        await self._process.stop()
+
+    def stop(self) -> None:
+        """Commit all that waits, then end the thread; blocks until then."""
+        self._stopped = True
+        self._give_to_thread([*self._others, *self._letters])
+        self._thread.stop()
+
+    @property
+    def waiting(self) -> int:
+        """How many items wait for their commit."""
+        return self._waiting
+
+    def submit(
+        self, query: BatchQuery[Item, Result], item: Item, octets: int = 0
+    ) -> "Deferred[Result]":
+        """Write one item together with others; as ``Writer.submit``."""
+        if self._stopped:
+            raise StorageFailed
+        if self._waiting >= self._settings.waiting_messages:
+            raise TooBusy
+        self._waiting += 1
+        job = Job(query, item, octets)
+        portable = isinstance(query, PortableQuery) and self._process.ready
+        (self._letters if portable else self._others).append(job)
+        if not self._busy:
+            self._next()
+        return job.answer
+
+    def _next(self) -> None:
+        """Let the next one write, when there is something to write."""
+        self._busy = False
+        if not self._process.ready:
+            self._others += self._letters
+            self._letters.clear()
+        if self._letters and (self._thread_was_last or not self._others):
+            self._ship()
+        if self._others and not self._busy:
+            self._busy = self._thread_was_last = True
+            others = tuple(self._others)
+            self._others.clear()
+            self._give_to_thread(others)
+        if not self._busy and self._idle is not None:
+            idle, self._idle = self._idle, None
+            idle.callback(None)
+
+    def _ship(self) -> None:
+        """Send a transaction to the process; what it cannot take is the thread's."""
+        jobs, batch = self._pack()
+        if not jobs:
+            return
+        try:
+            written = self._process.write(batch)
+        except Exception:  # noqa: BLE001 - a fault of ours: the thread can write everything
+            self._log.failure("a batch could not be sent to the writer's process")
+            self._others += jobs
+            return
+        self._busy, self._thread_was_last = True, False
+        _ = written.addCallbacks(
+            self._landed, self._failed, callbackArgs=(jobs,), errbackArgs=(jobs,)
+        )
+
+    def _pack(self) -> tuple[list[Job], Batch]:
+        """Take what goes into one transaction."""
+        jobs: list[Job] = []
+        recipes: dict[Recipe, int] = {}
+        packed: list[tuple[int, Any]] = []
+        octets, limits, letters = 0, self._settings, self._letters
+        while letters and len(jobs) < limits.batch_messages and octets < limits.batch_octets:
+            job = letters.popleft()
+            query: PortableQuery = job.query  # type: ignore[assignment]  # submit has looked
+            parcel = query.parcel(job.item)
+            if parcel is None:
+                self._others.append(job)
+                continue
+            jobs.append(job)
+            packed.append((recipes.setdefault(query.recipe, len(recipes)), parcel))
+            octets += job.octets
+        return jobs, Batch(tuple(recipes), tuple(packed))
+
+    def _landed(self, answers: list[Any], jobs: list[Job]) -> None:
+        """Let the next one write before those who wait here are told: it takes them a while."""
+        self._waiting -= len(jobs)
+        self._next()
+        settle(jobs, answers)
+
+    def _failed(self, _: Failure, jobs: list[Job]) -> None:
+        self._landed([StorageFailed() for _ in jobs], jobs)
+
+    def _give_to_thread(self, jobs: Iterable[Job]) -> None:
+        for job in jobs:
+            self._under_way += 1
+            _ = self._thread.submit(job.query, job.item, job.octets).addBoth(self._answered, job)
+
+    def _answered(self, answer: Any, job: Job) -> None:
+        """Pass an answer of the thread on; with the last one its turn is over."""
+        self._waiting -= 1
+        self._under_way -= 1
+        if not self._under_way:
+            self._next()
+        if isinstance(answer, Failure):
+            job.answer.errback(answer)
+        else:
+            job.answer.callback(answer)

@@ -1,0 +1,236 @@
+"""
+Our end of the process that commits deliveries.
+
+A thread that writes must win the interpreter's lock back from the reactor after each call of
+the database, which costs both of them more than the rows. A process has a lock of its own.
+"""
+
+import os
+import pickle
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.protocol import ProcessProtocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from mailsvc.errors import StorageFailed
+from mailsvc.store.portable import Recipe
+
+HEAD = 8
+"""Octets in front of each frame: its length."""
+REQUESTS, ANSWERS = 3, 4
+"""The descriptors of the process's two pipes."""
+_FIRST_WAIT, _LONGEST_WAIT = 1.0, 60.0
+"""Seconds until a process that has ended by itself is started again."""
+_PATIENCE = 10.0
+"""Seconds that it may take to end."""
+
+
+class Opening(NamedTuple):
+    """
+    The first frame that the process gets.
+
+    Args:
+        url: The database.
+        node: Whose numbers it makes.
+    """
+
+    url: str
+    node: int
+
+
+class Batch(NamedTuple):
+    """
+    One transaction.
+
+    Args:
+        recipes: Of the queries.
+        jobs: The index of a recipe, and an item, each.
+    """
+
+    recipes: tuple[Recipe, ...]
+    jobs: tuple[tuple[int, Any], ...]
+
+
+class Answers(NamedTuple):
+    """
+    What became of one transaction; the first one, empty, tells that the process is ready.
+
+    Args:
+        answers: A result or an exception for each job, in order.
+        said: What went wrong, for the log: a text, and the error in one line.
+    """
+
+    answers: list[Any]
+    said: tuple[tuple[str, str], ...] = ()
+
+
+def frame(content: object) -> bytes:
+    """Write a frame; what is in it comes from this service alone, so pickle may read it."""
+    octets = pickle.dumps(content, pickle.HIGHEST_PROTOCOL)
+    return len(octets).to_bytes(HEAD, "big") + octets
+
+
+@dataclass
+class WriterProcess:
+    """
+    Starts the process, and again when it has ended; on the reactor's thread only.
+
+    Args:
+        reactor: Twisted's.
+        url: The database.
+        node: Tells whose numbers it makes.
+    """
+
+    reactor: Any
+    url: str
+    node: Callable[[], int]
+    _log = Logger()
+
+    def __post_init__(self) -> None:
+        """Wait to be started."""
+        self._line: _Line | None = None
+        self._wait = _FIRST_WAIT
+        self._again: IDelayedCall | None = None
+        self._stopped = False
+        self._ended: Deferred[None] | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can write now; else others must."""
+        return self._line is not None and self._line.ready and not self._stopped
+
+    def start(self) -> None:
+        """Start it; it is ready after half a second."""
+        self._again = None
+        line = self._line = _Line(self)
+        # Its modules are those of this process, wherever they come from.
+        path = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        self.reactor.spawnProcess(
+            line,
+            sys.executable,
+            [sys.executable, "-P", "-m", "mailsvc.store.writer_main"],
+            env={**os.environ, **path},
+            childFDs={0: "w", 1: 1, 2: 2, REQUESTS: "w", ANSWERS: "r"},
+        )
+        line.send(frame(Opening(self.url, self.node())))
+
+    def write(self, batch: Batch) -> "Deferred[list[Any]]":
+        """
+        Write one transaction; one at a time, and only while it is ready.
+
+        Returns:
+            An answer for each job, after the commit. Fails with ``StorageFailed``: the process
+            ended, and nobody knows what became of it.
+
+        Raises:
+            Exception: The batch cannot be pickled; nothing was sent.
+        """
+        assert self._line is not None  # noqa: S101 - it is ready
+        return self._line.ask(frame(batch))
+
+    async def stop(self) -> None:
+        """Let it end, when what it writes is committed."""
+        self._stopped = True
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
+        if self._line is None:
+            return
+        self._ended = Deferred()
+        late = self.reactor.callLater(_PATIENCE, self._line.kill)
+        self._line.hang_up()
+        try:
+            await self._ended
+        finally:
+            if late.active():
+                late.cancel()
+
+    def said(self, what: str, error: str) -> None:
+        """Log what went wrong there."""
+        self._log.error("{what}: {error}", what=what, error=error)
+
+    def became_ready(self) -> None:
+        """Trust it again."""
+        self._wait = _FIRST_WAIT
+
+    def lost(self, reason: Failure) -> None:
+        """Start another one after a while; meanwhile others write."""
+        self._line = None
+        if self._stopped:
+            if self._ended is not None:
+                self._ended.callback(None)
+            return
+        self._log.error(
+            "the writer's process has ended ({reason}); another one is started in {wait:.0f} s",
+            reason=reason.getErrorMessage(),
+            wait=self._wait,
+        )
+        self._again = self.reactor.callLater(self._wait, self.start)
+        self._wait = min(2 * self._wait, _LONGEST_WAIT)
+
+
+class _Line(ProcessProtocol):
+    """The pipes to one process, from its start to its end."""
+
+    transport: Any
+
+    def __init__(self, owner: WriterProcess) -> None:
+        self._owner = owner
+        self._heard = bytearray()
+        self._asked: Deferred[list[Any]] | None = None
+        self.ready = False
+
+    def send(self, octets: bytes) -> None:
+        """Send one frame."""
+        self.transport.writeToChild(REQUESTS, octets)
+
+    def ask(self, octets: bytes) -> "Deferred[list[Any]]":
+        """Send a batch, and wait for what became of it."""
+        asked = self._asked = Deferred()
+        self.send(octets)
+        return asked
+
+    def hang_up(self) -> None:
+        """Let the process find the end of its work."""
+        self.transport.closeChildFD(REQUESTS)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.transport.signalProcess("KILL")
+
+    def connectionMade(self) -> None:
+        """Close what it does not read."""
+        self.transport.closeChildFD(0)
+
+    def childDataReceived(self, childFD: int, data: bytes) -> None:  # noqa: N803 - Twisted's
+        """Take what it answers."""
+        del childFD
+        self._heard += data
+        end = HEAD + int.from_bytes(self._heard[:HEAD], "big")
+        if len(self._heard) < max(end, HEAD + 1):
+            return
+        answers = Answers._make(pickle.loads(self._heard[HEAD:end]))  # noqa: S301 - it is ours
+        del self._heard[:end]
+        for what, error in answers.said:
+            self._owner.said(what, error)
+        if self.ready:
+            asked, self._asked = self._asked, None
+            if asked is not None:
+                asked.callback(answers.answers)
+        else:
+            self.ready = True
+            self._owner.became_ready()
+
+    def processEnded(self, reason: Failure) -> None:
+        """Tell whoever waits that nobody knows."""
+        self.ready = False
+        asked, self._asked = self._asked, None
+        self._owner.lost(reason)
+        if asked is not None:
+            asked.errback(StorageFailed())
