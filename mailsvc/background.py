@@ -1,12 +1,56 @@
 """Work that nobody waits for: it is logged when it fails and can be cancelled together."""
 
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+
+Result = TypeVar("Result")
+
+
+def begin(work: Coroutine[Deferred[Any], Any, Result]) -> "Result | Deferred[Result]":
+    """
+    Run *work* until it first waits: what never waits needs no Deferred.
+
+    Raises:
+        Exception: What *work* raises before it waits.
+    """
+    try:
+        waiting = work.send(None)
+    except StopIteration as done:
+        result: Result = done.value
+        return result
+    return Deferred.fromCoroutine(_finish(_Begun(work, waiting)))
+
+
+async def _finish(begun: "_Begun[Result]") -> Result:
+    return await begun
+
+
+class _Begun(Generic[Result]):
+    """Work that waits for the first time; the rest of ``await`` on it."""
+
+    def __init__(self, work: Coroutine[Deferred[Any], Any, Result], waiting: Deferred[Any]) -> None:
+        self._work = work
+        self._waiting = waiting
+
+    def __await__(self) -> Generator[Deferred[Any], Any, Result]:
+        step: Callable[[Any], Deferred[Any]]
+        while True:
+            try:
+                argument = yield self._waiting
+            except BaseException as error:  # noqa: BLE001 - it is the work's to answer
+                step, argument = self._work.throw, error
+            else:
+                step = self._work.send
+            try:
+                self._waiting = step(argument)
+            except StopIteration as done:
+                result: Result = done.value
+                return result
 
 
 class Background:

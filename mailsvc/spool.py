@@ -2,6 +2,7 @@
 
 import errno
 import os
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -17,6 +18,10 @@ WORTH_KEEPING = 64 * KIB
 """Octets from which on pieces in memory are kept as somebody wanted them."""
 LOOK_EVERY = MIB
 """Octets of a message in a file between two looks at what is left of the disk."""
+PLENTY = 512 * MIB
+"""Octets that no disk takes in the time between two looks."""
+LOOK_PAUSE = 0.2
+"""Seconds between two looks at a disk with plenty of room."""
 
 
 class SpoolRoom:
@@ -30,6 +35,9 @@ class SpoolRoom:
 
     def __init__(self, folder: Path, settings: SpoolSettings) -> None:
         self.folder = folder
+        self._place = str(folder)
+        self._free = 0
+        self._look_again = 0.0
         self._used = 0
         self.use(settings)
 
@@ -45,9 +53,17 @@ class SpoolRoom:
         return self._used
 
     def has_room(self, octets: int = 0) -> bool:
-        """Whether so many octets more would leave enough of the disk free."""
-        disk = os.statvfs(self.folder)
-        return disk.f_bavail * disk.f_frsize - octets >= self._spare
+        """
+        Whether so many octets more would leave enough of the disk free.
+
+        While there is plenty, the disk is looked at a few times a second, not for each message.
+        """
+        now = time.monotonic()
+        if now >= self._look_again or self._free - octets - self._spare < PLENTY:
+            disk = os.statvfs(self._place)
+            self._free = disk.f_bavail * disk.f_frsize
+            self._look_again = now + LOOK_PAUSE
+        return self._free - octets >= self._spare
 
     def reserve(self, octets: int) -> bool:
         """Take some memory; False: it is spent, use a file."""

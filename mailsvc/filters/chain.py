@@ -7,6 +7,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from mailsvc.background import begin
 from mailsvc.interfaces import IFilter, Incoming
 from mailsvc.model.status import Status
 from mailsvc.model.verdict import PASS, Decision, Verdict, tempfail
@@ -41,17 +42,19 @@ class FilterChain:
                     decision=verdict.decision.name,
                     reason=verdict.reason,
                 )
-            strictest = max(strictest, verdict, key=lambda found: found.decision)
+            if verdict.decision > strictest.decision:
+                strictest = verdict
         return strictest
 
     async def _ask(self, name: str, one: IFilter, mail: Incoming) -> Verdict:
-        answer = Deferred.fromCoroutine(one.judge(mail))
-        if not answer.called:
-            answer = answer.addTimeout(PATIENCE, self.clock)
         try:
-            return await answer
+            answer = begin(one.judge(mail))
+            if isinstance(answer, Deferred):
+                return await answer.addTimeout(PATIENCE, self.clock)
         except CancelledError:
             raise
         except Exception:  # noqa: BLE001 - a filter is not ours, and its fault must not lose mail
             self._log.failure("filter {name} failed", name=name)
             return tempfail(Status(4, 3, 0), "A filter failed; please try again later")
+        else:
+            return answer

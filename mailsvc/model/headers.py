@@ -7,13 +7,20 @@ from functools import cached_property, lru_cache
 LARGEST_HEADER = 256 * 1024
 """Octets of a message that are looked at as header; more is content to us."""
 
-_FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)\r\n")
+_VALUE = rb"([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)\r\n"
+_FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:" + _VALUE)
+_ALL_FIELDS = re.compile(rb"(?:[!-9;-~]+[ \t]*:" + _VALUE + rb")*+")
 
 
 @lru_cache(maxsize=64)
-def _field_pattern(name: bytes) -> re.Pattern[bytes]:
+def _lenient_pattern(name: bytes) -> re.Pattern[bytes]:
     # Lenient readers join lines, or drop odd white space, before they look for the colon.
     return re.compile(rb"(?m)^" + re.escape(name) + rb"[^!-~]*:")
+
+
+@lru_cache(maxsize=64)
+def _strict_pattern(name: bytes) -> re.Pattern[bytes]:
+    return re.compile(rb"(?im)^" + re.escape(name) + rb"[ \t]*:" + _VALUE)
 
 
 @dataclass(frozen=True)
@@ -30,26 +37,22 @@ class Headers:
     @property
     def fields(self) -> tuple[tuple[bytes, bytes], ...]:
         """Name in lower case and unfolded value of each field, in order."""
-        return self._read[0]
+        found = _FIELD.findall(self.octets[: self._end])
+        return tuple((name.lower(), _unfold(value)) for name, value in found)
 
     @property
     def whole(self) -> bool:
         """Whether all lines up to the first empty one are fields."""
-        end = self._read[1]
+        end = self._end
         # Where we stop looking, another field may begin.
         over = end == len(self.octets) < LARGEST_HEADER
         return over or self.octets.startswith(b"\r\n", end)
 
     @cached_property
-    def _read(self) -> tuple[tuple[tuple[bytes, bytes], ...], int]:
-        """Find the fields, and where they end."""
-        found: list[tuple[bytes, bytes]] = []
-        at = 0
-        while field := _FIELD.match(self.octets, at, LARGEST_HEADER):
-            name, value = field.groups()
-            found.append((name.lower(), value.replace(b"\r\n", b"").strip()))
-            at = field.end()
-        return tuple(found), at
+    def _end(self) -> int:
+        """Find where the fields end: at the first line that is none."""
+        found = _ALL_FIELDS.match(self.octets, 0, LARGEST_HEADER)
+        return 0 if found is None else found.end()
 
     @cached_property
     def section(self) -> bytes:
@@ -60,12 +63,18 @@ class Headers:
 
     def count(self, name: bytes) -> int:
         """Count the fields of one name, given in lower case, without taking all apart."""
-        return len(_field_pattern(name).findall(self.section))
+        return len(_lenient_pattern(name).findall(self.section))
 
     def every(self, name: bytes) -> list[bytes]:
         """Give the values of all fields of one name, given in lower case, in order."""
-        return [value for found, value in self.fields if found == name]
+        found = _strict_pattern(name).finditer(self.octets, 0, self._end)
+        return [_unfold(one.group(1)) for one in found]
 
     def first(self, name: bytes) -> bytes | None:
         """Give the value of the first field of one name, given in lower case."""
-        return next((value for found, value in self.fields if found == name), None)
+        found = _strict_pattern(name).search(self.octets, 0, self._end)
+        return None if found is None else _unfold(found.group(1))
+
+
+def _unfold(value: bytes) -> bytes:
+    return value.replace(b"\r\n", b"").strip()

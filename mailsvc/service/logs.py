@@ -5,6 +5,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -33,6 +34,9 @@ FILES = {
 
 DELAY = 0.2
 """Seconds that an event waits for others before they are written together."""
+
+BLINK = 0.05
+"""Seconds that a line for the terminal waits for others: nobody sees it."""
 
 _NOT_FIELDS = frozenset({"isError", "message", "time", "system", "format"})
 """Keys that Twisted puts into events for its older log."""
@@ -192,21 +196,42 @@ class TerminalLog:
     def __init__(self, out: IO[str] | None = None) -> None:
         self._out = out or sys.stdout
         self._levels = levels_from("info")
+        self._waiting: list[str] = []
+        self._flushed_at_end = False
 
     def __call__(self, event: LogEvent) -> None:
         """Write one event: time, level if it is not ``info``, part and text."""
         if event["log_level"] not in self._levels:
             return
-        moment = datetime.fromtimestamp(event["log_time"]).astimezone()
         level = event["log_level"]
         loud = "" if level is LogLevel.info else f"{level.name.upper()}: "
         room = _part(event).removeprefix("mailsvc.").partition(".")[0]
         room = "twisted" if room == "log_legacy" else room
-        self._out.write(f"{moment:%H:%M:%S} {room:8.8} {loud}{_text(event)}\n")
+        line = f"{_clock(int(event['log_time']))} {room:8.8} {loud}{_text(event)}\n"
         failure = event.get("log_failure")
-        if failure is not None:
-            self._out.write(failure.getTraceback())
-        self._out.flush()
+        self._waiting.append(line if failure is None else line + failure.getTraceback())
+        if len(self._waiting) == 1:
+            self._write_soon()
+
+    def _write_soon(self) -> None:
+        """Write several lines at once while the service runs; before and after, each at once."""
+        from twisted.internet import reactor  # noqa: TID251 - twistd has chosen it by now
+
+        clock: Any = reactor
+        if not clock.running:
+            self.flush()
+            return
+        clock.callLater(BLINK, self.flush)
+        if not self._flushed_at_end:
+            self._flushed_at_end = True
+            clock.addSystemEventTrigger("after", "shutdown", self.flush)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            self._out.write("".join(waiting))
+            self._out.flush()
 
 
 @implementer(ILogObserver)
@@ -219,9 +244,9 @@ class NoTerminal:
 
 def to_line(event: Mapping[str, Any]) -> str:
     """Write an event as one line of JSON: time, level, part, text and its named fields."""
-    failure = event.get("log_failure")
+    failure, moment = event.get("log_failure"), event["log_time"]
     line = {
-        "time": datetime.fromtimestamp(event["log_time"], UTC).isoformat(timespec="milliseconds"),
+        "time": f"{_second(int(moment))}.{int(moment % 1 * 1000):03}+00:00",
         "level": event["log_level"].name,
         "part": event.get("log_namespace", ""),
         "text": _text(event),
@@ -235,6 +260,18 @@ def to_line(event: Mapping[str, Any]) -> str:
     if failure is not None:
         told["traceback"] = failure.getTraceback()
     return _ENCODER.encode(told) + "\n"
+
+
+@lru_cache(maxsize=8)
+def _second(moment: int) -> str:
+    """Write a second, once for the many events that share it."""
+    return datetime.fromtimestamp(moment, UTC).isoformat()[:19]
+
+
+@lru_cache(maxsize=8)
+def _clock(moment: int) -> str:
+    """Write a second as a clock on the wall shows it."""
+    return f"{datetime.fromtimestamp(moment).astimezone():%H:%M:%S}"
 
 
 def _part(event: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from enum import Enum
+from enum import Enum, IntEnum
 
 from twisted.internet.defer import CancelledError
 
@@ -22,14 +22,14 @@ from mailsvc.smtp.verbs.starttls import starttls
 from mailsvc.wire.dialogue import BadLine, LineTooLong
 
 
-class Stage(Enum):
+class Stage(IntEnum):
     """How far the session must be; RFC 5321 section 4.1.4."""
 
-    ANY = "any"
-    GREETED = "greeted"
-    NO_TRANSACTION = "no transaction"
-    SENDER = "sender"
-    RECIPIENT = "recipient"
+    ANY = 0
+    GREETED = 1
+    NO_TRANSACTION = 2
+    SENDER = 3
+    RECIPIENT = 4
 
 
 class Argument(Enum):
@@ -90,12 +90,10 @@ _MOST_SHOWN = 320
 async def answer(session: Session, line: bytes) -> Reply | Chunk:
     """Answer one line, whatever is in it; never raises."""
     awaiting, session.awaiting = session.awaiting, None
-    doing = "a login"
+    verb, argument = split_command(line) if awaiting is None else (b"", b"")
     try:
         if awaiting is not None:
             return session.judge(await awaiting(session, line))
-        verb, argument = split_command(line)
-        doing = _shown(verb, argument)
         row = VERBS.get(verb)
         if row is None:
             return session.judge(replies.UNKNOWN)
@@ -109,11 +107,13 @@ async def answer(session: Session, line: bytes) -> Reply | Chunk:
     except CancelledError:
         raise
     except Exception as error:  # noqa: BLE001 - told to the client and logged by explain
-        return session.judge(session.explain(error, doing))
+        return session.judge(session.explain(error, _shown(verb, argument)))
 
 
 def _shown(verb: bytes, argument: bytes) -> str:
     """Write a command for the log: whom it names, and never what may be a password."""
+    if not verb:
+        return "a login"
     said = b"%b %b" % (verb, argument) if verb in _NAMING else verb
     text = said[:_MOST_SHOWN].decode("utf-8", "backslashreplace")
     return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
@@ -149,7 +149,7 @@ def _out_of_order(session: Session, row: Verb, verb: bytes) -> Reply | None:
         return replies.HELO_FIRST
     if row.stage is Stage.NO_TRANSACTION and session.has_sender:
         return replies.ONE_AT_A_TIME if verb == b"MAIL" else replies.NOT_NOW
-    if row.stage in {Stage.SENDER, Stage.RECIPIENT} and not session.has_sender:
+    if row.stage >= Stage.SENDER and not session.has_sender:
         return replies.MAIL_FIRST
     if row.stage is Stage.RECIPIENT and not session.recipients:
         return replies.RECIPIENT_FIRST
