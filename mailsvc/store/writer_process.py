@@ -5,11 +5,13 @@ A thread that writes must win the interpreter's lock back from the reactor after
 the database, which costs both of them more than the rows. A process has a lock of its own.
 """
 
+import contextlib
 import os
 import pickle
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from fcntl import F_SETPIPE_SZ, fcntl
 from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred
@@ -18,6 +20,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from mailsvc.config.units import MIB
 from mailsvc.errors import StorageFailed
 from mailsvc.store.portable import Recipe
 
@@ -25,6 +28,8 @@ HEAD = 8
 """Octets in front of each frame: its length."""
 REQUESTS, ANSWERS = 3, 4
 """The descriptors of the process's two pipes."""
+_PIPE = MIB
+"""Octets of a pipe; the most that Linux gives to anybody."""
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 60.0
 """Seconds until a process that has ended by itself is started again."""
 _PATIENCE = 10.0
@@ -187,8 +192,13 @@ class _Line(ProcessProtocol):
         self.ready = False
 
     def send(self, octets: bytes) -> None:
-        """Send one frame."""
-        self.transport.writeToChild(REQUESTS, octets)
+        """Send one frame, now: the reactor's next turn is a millisecond away."""
+        pipe = self.transport.pipes[REQUESTS]
+        sent = pipe.writeSomeData(octets)
+        if not isinstance(sent, int):
+            sent = 0  # it has ended, and we shall hear of it
+        if sent < len(octets):
+            pipe.write(octets[sent:])
 
     def ask(self, octets: bytes) -> "Deferred[list[Any]]":
         """Send a batch, and wait for what became of it."""
@@ -205,8 +215,10 @@ class _Line(ProcessProtocol):
         self.transport.signalProcess("KILL")
 
     def connectionMade(self) -> None:
-        """Close what it does not read."""
+        """Close what it does not read; let a whole transaction into the pipe, if we may."""
         self.transport.closeChildFD(0)
+        with contextlib.suppress(OSError):
+            fcntl(self.transport.pipes[REQUESTS].fileno(), F_SETPIPE_SZ, _PIPE)
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:  # noqa: N803 - Twisted's
         """Take what it answers."""
