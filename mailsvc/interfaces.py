@@ -25,6 +25,7 @@ from mailsvc.model.listener import ListenerState
 from mailsvc.model.log import LogFilter, LogPart
 from mailsvc.model.login import Challenge, LoggedIn
 from mailsvc.model.maildrop import Lease, Snapshot
+from mailsvc.model.queued import Letter, Queued, QueueLease
 from mailsvc.model.quota import Usage
 from mailsvc.model.receipt import Receipt
 from mailsvc.model.route import Route
@@ -204,6 +205,28 @@ class IIntake(Interface):
         Raises:
             MailError: Nobody has it; the status says whether to try again.
         """
+
+
+class IDepartures(Interface):
+    """Takes what leaves for other servers while its content is still in memory."""
+
+    def reserve(rows: Sequence[Queued]) -> QueueLease | None:
+        """
+        Make room for rows that are about to be stored.
+
+        Returns:
+            With this lease they are stored, then ``take`` or ``give_up`` follows; None: they are
+            stored as any other, then ``look`` follows.
+        """
+
+    def take(rows: Sequence[Queued], letter: Letter) -> None:
+        """Send them now: they are stored."""
+
+    def give_up(rows: Sequence[Queued]) -> None:
+        """Give the room back: they were not stored, or nobody knows."""
+
+    def look() -> None:
+        """Look for new rows in the database."""
 
 
 class IExchange(Interface):

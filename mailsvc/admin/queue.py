@@ -6,14 +6,10 @@ from dataclasses import replace
 
 from mailsvc.admin.office import Office
 from mailsvc.admin.rules import checked_page, parsed_domain
-from mailsvc.delivery.bounces import write_telling
-from mailsvc.delivery.notices import write_notice
+from mailsvc.delivery.bounces import SettleRecipe
 from mailsvc.errors import CommandError, NotFound
 from mailsvc.model.page import Page, page_of
 from mailsvc.model.waiting import Attempt, Pick, QueueAction, QueueChange, Waiting
-from mailsvc.policy.srs import restored
-from mailsvc.store.deliveries import DeliverBatch
-from mailsvc.store.settling import SettleBatch
 from mailsvc.store.trail import Record
 from mailsvc.store.waiting import (
     MOST_AT_ONCE,
@@ -45,13 +41,6 @@ class Queue:
         self._send_now = send_now
         self.hostname = hostname
         """Our name; may be replaced."""
-        deliver = DeliverBatch(office.ids, lambda notice: write_notice(self.hostname, notice))
-        self._settle = SettleBatch(
-            office.ids,
-            deliver,
-            lambda telling: write_telling(self.hostname, telling),
-            lambda address: restored(address, office.directory.secret()),
-        )
 
     async def list(self, after: str, most: int, pick: Pick) -> Page[Waiting]:
         """List recipients that wait, the oldest first, a page at a time."""
@@ -91,7 +80,8 @@ class Queue:
         domains = await office.database.run(domains_of, pick) if action in _SENDS else set()
         record = Record(by, f"queue {action}", _told(pick))
         while True:
-            step = await office.change(record, change_queue, action, pick, self._settle, office.ids)
+            settle = SettleRecipe(self.hostname, office.directory.secret())(office.ids)
+            step = await office.change(record, change_queue, action, pick, settle, office.ids)
             done = QueueChange(changed=done.changed + step.changed, left=step.left)
             if step.changed < MOST_AT_ONCE:
                 break

@@ -1,12 +1,12 @@
 """The one way for a message into the service: trace, filters, routing, one transaction."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from mailsvc.config.settings import OutboundSettings
+from mailsvc.config.units import KIB
 from mailsvc.delivery.binary import BinaryConversion
 from mailsvc.delivery.delivered import Reporter
 from mailsvc.delivery.dkim import sign
@@ -17,7 +17,7 @@ from mailsvc.delivery.submission import SubmissionRules, author_domain
 from mailsvc.delivery.trace import received, return_path, separator
 from mailsvc.errors import MailError, Refused
 from mailsvc.filters.chain import FilterChain
-from mailsvc.interfaces import IContent, IIntake, Incoming
+from mailsvc.interfaces import IContent, IDepartures, IIntake, Incoming
 from mailsvc.model.envelope import Body, Envelope
 from mailsvc.model.headers import LARGEST_HEADER, Headers
 from mailsvc.model.ids import MessageId
@@ -28,8 +28,11 @@ from mailsvc.model.story import Happening, Tell, untold
 from mailsvc.model.verdict import Decision, Verdict
 from mailsvc.store.database import Database
 from mailsvc.store.deliveries import INLINE, DeliverBatch, digest_large
-from mailsvc.store.delivery import Delivery
+from mailsvc.store.delivery import Delivery, letter_of
 from mailsvc.store.stories import header_key
+
+MOST_HANDED_OVER = 64 * KIB
+"""Octets of a message that stays in memory until it has left."""
 
 
 @implementer(IIntake)
@@ -46,7 +49,7 @@ class Intake:
         binary: Makes lines of messages that have none.
         tell: Takes down what is refused.
         outbound: How mail leaves; may be replaced while the service runs.
-        wake: Called when mail waits to leave.
+        departures: Sends what leaves; None: nobody does.
         secret: Signs rewritten senders; may be replaced.
     """
 
@@ -57,7 +60,7 @@ class Intake:
     binary: BinaryConversion
     tell: Tell = untold
     outbound: OutboundSettings = field(default_factory=OutboundSettings)
-    wake: Callable[[], None] = lambda: None
+    departures: IDepartures | None = None
     secret: bytes = b""
     _log = Logger()
 
@@ -94,14 +97,10 @@ class Intake:
         delivery = await self._reporter.report(envelope, delivery)
         if delivery.octets > INLINE:
             delivery = await self.database.run(digest_large, delivery)
-        await self.database.write_batch(
-            self._batch(),
-            delivery,
-            octets=delivery.weight,
-            shard=delivery.targets[0].folder if delivery.targets else delivery.message,
-        )
-        if delivery.queued:
-            self.wake()
+        if delivery.queued and self.departures is not None:
+            await self._write_leaving(delivery, self.departures)
+        else:
+            await self._write(delivery)
         receipt = Receipt(delivery.message, delivery.octets)
         self._log.info(
             "accepted {id}: {octets} octets from <{sender}> for {count} recipients",
@@ -111,6 +110,30 @@ class Intake:
             count=len(delivery.targets) + len(delivery.queued),
         )
         return receipt
+
+    async def _write(self, delivery: Delivery) -> None:
+        await self.database.write_batch(
+            self._batch(),
+            delivery,
+            octets=delivery.weight,
+            shard=delivery.targets[0].folder if delivery.targets else delivery.message,
+        )
+
+    async def _write_leaving(self, delivery: Delivery, departures: IDepartures) -> None:
+        """Write a message that leaves, and hand it over while its content is in memory."""
+        rows, small = delivery.queued, delivery.octets <= MOST_HANDED_OVER
+        lease = departures.reserve(rows) if small else None
+        if lease is None:
+            await self._write(delivery)
+            departures.look()
+            return
+        letter = letter_of(delivery)
+        try:
+            await self._write(delivery._replace(lease=lease))
+        except BaseException:
+            departures.give_up(rows)
+            raise
+        departures.take(rows, letter)
 
     def _batch(self) -> DeliverBatch:
         """Give the query that all deliveries share, as long as we keep our name."""

@@ -82,6 +82,19 @@ class Settled:
         return self.outcome in {Outcome.DONE, Outcome.BOUNCE}
 
 
+class QueueLease(NamedTuple):
+    """
+    Who has rows in hand, so that nobody else tries them.
+
+    Args:
+        owner: A number that no other courier has.
+        until: Then they are free again, aware UTC.
+    """
+
+    owner: int
+    until: datetime
+
+
 class Attempted(NamedTuple):
     """
     One attempt with recipients of one message that have the same sender.

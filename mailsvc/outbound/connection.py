@@ -24,6 +24,7 @@ from mailsvc.outbound.client import Broken, Conversation, Patience
 from mailsvc.outbound.hops import Hop, NoHop, Resolver
 from mailsvc.outbound.ways import Way, find_servers
 from mailsvc.wire.dialogue import Dialogue, set_no_delay
+from mailsvc.wire.prompt import PromptConnecting
 
 _IN_BETWEEN = Status(4, 7, 0)
 _LOOPS = Status(5, 4, 6)
@@ -193,7 +194,8 @@ class Connector:
 
     async def _open(self, hop: Hop, address: str, timeout: float) -> _Line:
         kind = TCP6ClientEndpoint if ":" in address else TCP4ClientEndpoint
-        endpoint = kind(self._reactor, address, hop.port, timeout=timeout)
+        way: Any = PromptConnecting(self._reactor)
+        endpoint = kind(way, address, hop.port, timeout=timeout)
         try:
             line = cast("_Line", await endpoint.connect(_Lines(self._reactor)))
         except Exception as error:  # noqa: BLE001 - Twisted and systems have many

@@ -1,7 +1,7 @@
 """Carry mail to other servers: what is due is taken, sent on shared connections and settled."""
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from mailsvc.config.settings import OutboundSettings
 from mailsvc.config.units import KIB
 from mailsvc.errors import MailError
 from mailsvc.model.outgoing import Fate, Outcome
-from mailsvc.model.queued import Attempted, Queued, Settled
+from mailsvc.model.queued import Attempted, Letter, Queued, QueueLease, Settled
 from mailsvc.model.status import Status
 from mailsvc.outbound.client import Broken, Transcript
 from mailsvc.outbound.connection import Connected, Connector, Unreachable
@@ -96,7 +96,7 @@ class Courier:
     Args:
         database: Where the queue is.
         connector: Opens connections.
-        settle: Writes down what became of attempts.
+        settle: Gives what writes down what became of attempts.
         settings: How mail leaves.
         clock: Tells how long connections wait.
         owner: Whose leases they are: another number for each daemon.
@@ -109,7 +109,7 @@ class Courier:
         self,
         database: Database,
         connector: Connector,
-        settle: SettleBatch,
+        settle: Callable[[], SettleBatch],
         settings: OutboundSettings,
         clock: Any,
         owner: int,
@@ -126,6 +126,9 @@ class Courier:
         self._lanes: dict[str, _Lane] = {}
         self._reader = LetterReader(database)
         self._in_hand: dict[int, datetime] = {}
+        self._reserved = 0
+        self._behind = True
+        """Whether rows that are due may wait in the database: fresh ones must not overtake them."""
         self._renewed = now()
         self._total = DeferredSemaphore(settings.connections)
         self._connecting: set[Deferred[Connected]] = set()
@@ -182,6 +185,7 @@ class Courier:
                 until = self._now() + LEASE
                 self._in_hand |= {row.id: until for row in rows}
                 await self._take(rows)
+            self._behind = len(rows) == CLAIM or bool(busy)
             if len(rows) < CLAIM:
                 break
         self._forget_lanes()
@@ -199,6 +203,39 @@ class Courier:
             await self._database.write(give_back, self._owner, tuple(self._in_hand))
         self._in_hand.clear()
         self._lanes.clear()
+
+    # Fresh mail.
+
+    def reserve(self, rows: Sequence[Queued]) -> QueueLease | None:
+        """
+        Make room for rows that are about to be stored, when they can leave at once.
+
+        Returns:
+            None: they wait in the database, behind those that were there before.
+        """
+        lanes = [self._lane(row) for row in rows]
+        in_hand = len(self._in_hand) + self._reserved
+        if in_hand + len(rows) > MOST_IN_HAND or any(one.rows >= MOST_OF_LANE for one in lanes):
+            self._behind = True
+        if self._behind or not self.running or any(one.closed_until for one in lanes):
+            return None
+        self._reserved += len(rows)
+        return QueueLease(self._owner, self._now() + LEASE)
+
+    def take_fresh(self, rows: Sequence[Queued], letter: Letter) -> None:
+        """Send rows that were stored with our lease."""
+        self.give_up(rows)
+        until = self._now() + LEASE
+        self._in_hand |= {row.id: until for row in rows}
+        lanes: dict[str, list[Queued]] = {}
+        for row in rows:
+            lanes.setdefault(self._lane(row).way.name, []).append(row)
+        for name, some in lanes.items():
+            self._hand_out(self._lanes[name], some, {rows[0].message: letter})
+
+    def give_up(self, rows: Sequence[Queued]) -> None:
+        """Give room back."""
+        self._reserved -= len(rows)
 
     # Sorting.
 
@@ -223,11 +260,14 @@ class Courier:
                 self._in_hand.pop(row.id, None)
             raise
         for name, some in sorted_rows.items():
-            lane = self._lanes[name]
-            for parcel in make_parcels(some, letters):
-                lane.parcels.append(parcel)
-                lane.rows += len(parcel.rows)
-            self._staff(lane)
+            self._hand_out(self._lanes[name], some, letters)
+
+    def _hand_out(self, lane: _Lane, rows: Sequence[Queued], letters: Mapping[int, Letter]) -> None:
+        """Give a lane its parcels."""
+        for parcel in make_parcels(rows, letters):
+            lane.parcels.append(parcel)
+            lane.rows += len(parcel.rows)
+        self._staff(lane)
 
     def _lane(self, row: Queued) -> _Lane:
         way = find_way(row.domain, self.settings, require_tls=row.require_tls)
@@ -445,7 +485,9 @@ class Courier:
         try:
             for left in range(_SETTLING, -1, -1):
                 try:
-                    await self._database.write_batch(self._settle, done, shard=pairs[0][0].message)
+                    await self._database.write_batch(
+                        self._settle(), done, shard=pairs[0][0].message
+                    )
                     break
                 except MailError as error:
                     self._log.warn("an attempt is not written down: {error}", error=str(error))

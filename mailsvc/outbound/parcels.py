@@ -1,6 +1,6 @@
 """What is sent in one transaction of SMTP, and its content."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,7 +74,7 @@ class LetterReader:
         return False, False
 
 
-def make_parcels(rows: list[Queued], letters: Mapping[int, Letter]) -> list[Parcel]:
+def make_parcels(rows: Sequence[Queued], letters: Mapping[int, Letter]) -> list[Parcel]:
     """Put together what can be sent in one transaction."""
     groups: dict[Any, list[Queued]] = {}
     for row in rows:

@@ -1,21 +1,21 @@
 """The mail that leaves, from the start of the service to its end."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.names.client import Resolver
+from zope.interface import implementer
 
 from mailsvc.config.settings import Settings
 from mailsvc.config.units import split_endpoint
-from mailsvc.delivery.bounces import write_telling
-from mailsvc.delivery.notices import write_notice
+from mailsvc.delivery.bounces import SettleRecipe
+from mailsvc.interfaces import IDepartures
+from mailsvc.model.queued import Letter, Queued, QueueLease
 from mailsvc.outbound.connection import Connector
 from mailsvc.outbound.courier import Courier
-from mailsvc.policy.srs import restored
 from mailsvc.service.rounds import Rounds
 from mailsvc.store.database import Database
-from mailsvc.store.deliveries import DeliverBatch
 from mailsvc.store.settling import SettleBatch
 
 EVERY = 1.0
@@ -24,6 +24,7 @@ _DNS = 53
 _RESOLV_CONF = "/etc/resolv.conf"
 
 
+@implementer(IDepartures)
 class Outbox(Rounds):
     """
     Lets the courier work.
@@ -56,18 +57,28 @@ class Outbox(Rounds):
         self._patience = settings.limits.stop_timeout
         self._dns = settings.outbound.dns
         self._resolver: Any = None
-        deliver = DeliverBatch(database.ids, lambda notice: write_notice(hostname(), notice))
-        settle = SettleBatch(
-            database.ids,
-            deliver,
-            lambda telling: write_telling(hostname(), telling),
-            lambda address: restored(address, secret()),
-        )
+        self._ids = database.ids
+        self._hostname, self._secret = hostname, secret
+        self._settle: SettleBatch | None = None
         connector = Connector(reactor, self._resolve, hostname, is_ours)
-        self.courier = Courier(database, connector, settle, settings.outbound, reactor, owner)
+        self.courier = Courier(
+            database, connector, self._settling, settings.outbound, reactor, owner
+        )
         self.courier.on_room = self.wake
 
-    def new_mail(self) -> None:
+    def reserve(self, rows: Sequence[Queued]) -> QueueLease | None:
+        """Make room for rows that are about to be stored."""
+        return self.courier.reserve(rows)
+
+    def take(self, rows: Sequence[Queued], letter: Letter) -> None:
+        """Send what was just stored."""
+        self.courier.take_fresh(rows, letter)
+
+    def give_up(self, rows: Sequence[Queued]) -> None:
+        """Give room back."""
+        self.courier.give_up(rows)
+
+    def look(self) -> None:
         """Take mail that has just come, unless there is enough to do."""
         if self.courier.hungry:
             self.wake()
@@ -108,6 +119,13 @@ class Outbox(Rounds):
         """Take no more."""
         self.courier.running = False
         return super().stopService()
+
+    def _settling(self) -> SettleBatch:
+        """Give what settles attempts; the same as long as we keep our name."""
+        recipe = SettleRecipe(self._hostname(), self._secret())
+        if self._settle is None or self._settle.recipe != recipe:
+            self._settle = recipe(self._ids)
+        return self._settle
 
     def _resolve(self) -> Any:
         """Give what asks DNS; made when it is needed first."""

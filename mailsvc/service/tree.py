@@ -136,7 +136,7 @@ class MailService(MultiService):
             self._listeners.has_mail_port,
             self._directory.secret,
         )
-        self._intake.wake = self._outbox.new_mail
+        self._intake.departures = self._outbox
         self._add_parts()
 
     def privilegedStartService(self) -> None:

@@ -209,7 +209,7 @@ class DeliverBatch(PortableQuery):
             _insert_bodies(connection, stored)
             self._insert_entries(connection, stored, folders)
             _update_folders(connection, folders)
-            add_to_queue(connection, [row for item in stored for row in item.queued])
+            add_to_queue(connection, [(row, item.lease) for item in stored for row in item.queued])
         return [None if isinstance(item, Delivery) else item for item in admitted]
 
     def _tell_limits(

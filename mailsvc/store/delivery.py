@@ -9,7 +9,7 @@ from zope.interface import implementer
 
 from mailsvc.interfaces import IContent
 from mailsvc.model.ids import AccountId, FolderId, MessageId
-from mailsvc.model.queued import Queued
+from mailsvc.model.queued import Letter, Queued, QueueLease
 from mailsvc.model.sending import SendingLimits
 
 NULL_PATH = b"Return-Path: <>\r\n"
@@ -54,6 +54,7 @@ class Delivery(NamedTuple):
         header_key: Finds its Message-ID in the trail; None: it has none.
         stored: Whether its body is in the database already; its trace is empty then.
         queued: Recipients on other servers.
+        lease: Who sends it at once; None: it waits until somebody takes it.
         login: Whose message it is; None: it came from elsewhere.
         sending: What the house lets one account send in a day; None: nobody counts it.
     """
@@ -73,6 +74,7 @@ class Delivery(NamedTuple):
     header_key: int | None = None
     stored: bool = False
     queued: tuple[Queued, ...] = ()
+    lease: QueueLease | None = None
     login: AccountId | None = None
     sending: SendingLimits | None = None
 
@@ -85,6 +87,12 @@ class Delivery(NamedTuple):
     def weight(self) -> int:
         """Octets that a transaction writes for it."""
         return self.octets + sum(report.octets for report in self.reports)
+
+
+def letter_of(delivery: Delivery) -> Letter:
+    """Give a small message as it will be stored."""
+    body = b"".join((delivery.trace, *delivery.content.pieces(delivery.octets)))
+    return Letter(len(body), delivery.return_path_octets, body)
 
 
 @implementer(IContent)

@@ -27,7 +27,7 @@ from sqlalchemy import (
 
 from mailsvc.model.ids import IdSource
 from mailsvc.model.outgoing import Outcome
-from mailsvc.model.queued import Letter, Queued, Settled
+from mailsvc.model.queued import Letter, Queued, QueueLease, Settled
 from mailsvc.store.bulk import BulkInsert
 from mailsvc.store.stories import INSERT_STORY
 from mailsvc.store.tables import attempt, message, microseconds, queue, released
@@ -44,6 +44,28 @@ _NO_FOLDER = -1
 """Put down for the purge without a folder: the queue has let the body go."""
 
 
+_INSERT_QUEUE = BulkInsert(
+    queue,
+    "id",
+    "message_id",
+    "sender",
+    "recipient",
+    "next_hop",
+    "attempts",
+    "next_attempt",
+    "expires",
+    "lease_owner",
+    "lease_until",
+    "notify",
+    "ret",
+    "envid",
+    "orcpt",
+    "last_reply",
+    "held",
+    "require_tls",
+    "notice_at",
+    "created",
+)
 _INSERT_ATTEMPTS = BulkInsert(
     attempt,
     "id",
@@ -74,34 +96,40 @@ class QueueState(NamedTuple):
     oldest: datetime | None
 
 
-def add_to_queue(conn: Connection, rows: Sequence[Queued]) -> None:
-    """Put recipients down, in the transaction that answers for their message; due at once."""
+def add_to_queue(conn: Connection, rows: Sequence[tuple[Queued, QueueLease | None]]) -> None:
+    """
+    Put recipients down, in the transaction that answers for their message; due at once.
+
+    Args:
+        rows: Each with who has it in hand; None: nobody has.
+    """
     if rows:
-        conn.execute(
-            insert(queue),
-            [
-                {
-                    "id": one.id,
-                    "message_id": one.message,
-                    "sender": one.sender,
-                    "recipient": one.recipient,
-                    "next_hop": one.domain,
-                    "attempts": one.attempts,
-                    "next_attempt": one.created,
-                    "expires": one.expires,
-                    "notify": one.notify,
-                    "ret": one.returns,
-                    "envid": one.identifier,
-                    "orcpt": one.original,
-                    "last_reply": "",
-                    "held": False,
-                    "require_tls": one.require_tls,
-                    "notice_at": one.notice_at,
-                    "created": one.created,
-                }
-                for one in rows
-            ],
-        )
+        _INSERT_QUEUE(conn, [_queue_row(one, lease) for one, lease in rows])
+
+
+def _queue_row(one: Queued, lease: QueueLease | None) -> tuple[Any, ...]:
+    created = microseconds(one.created)
+    return (
+        one.id,
+        one.message,
+        one.sender,
+        one.recipient,
+        one.domain,
+        one.attempts,
+        created,
+        microseconds(one.expires),
+        None if lease is None else lease.owner,
+        None if lease is None else microseconds(lease.until),
+        one.notify,
+        one.returns,
+        one.identifier,
+        one.original,
+        "",
+        False,
+        one.require_tls,
+        None if one.notice_at is None else microseconds(one.notice_at),
+        created,
+    )
 
 
 def claim(

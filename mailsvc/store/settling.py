@@ -15,6 +15,7 @@ from mailsvc.model.route import Route
 from mailsvc.store.deliveries import DeliverBatch
 from mailsvc.store.delivery import NULL_PATH, Delivery, Target
 from mailsvc.store.domains import domain_enabled, first_domain
+from mailsvc.store.portable import PortableQuery, Recipe
 from mailsvc.store.queue import settle
 from mailsvc.store.routes import find_route
 from mailsvc.store.tables import chunk, message
@@ -28,7 +29,7 @@ _LIFETIME = timedelta(days=5)
 _Pairs = tuple[tuple[Queued, Settled], ...]
 
 
-class SettleBatch:
+class SettleBatch(PortableQuery):
     """
     Settles many attempts at once; a ``BatchQuery``.
 
@@ -40,6 +41,7 @@ class SettleBatch:
         deliver: Puts reports into mailboxes.
         write: Makes the content of a report; called on a writer's thread.
         restore: Finds the sender behind an address of ours that rewrites one; None: it is none.
+        recipe: Makes the same in another process.
     """
 
     def __init__(
@@ -47,12 +49,23 @@ class SettleBatch:
         ids: IdSource,
         deliver: DeliverBatch,
         write: Callable[[Telling], IContent],
-        restore: Callable[[Address], Address | None] = lambda _: None,
+        restore: Callable[[Address], Address | None],
+        recipe: Recipe,
     ) -> None:
         self._ids = ids
         self._deliver = deliver
         self._write = write
         self._restore = restore
+        self._recipe = recipe
+
+    @property
+    def recipe(self) -> Recipe:
+        """Makes the same query in another process."""
+        return self._recipe
+
+    def parcel(self, item: Attempted) -> Attempted:
+        """Give it as it is."""
+        return item
 
     def __call__(self, conn: Connection, items: Sequence[Attempted]) -> Sequence[Exception | None]:
         """Write them; a row that is somebody else's by now is left alone."""

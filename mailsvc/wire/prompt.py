@@ -17,7 +17,7 @@ _MUCH = 16 * KIB
 """Octets that do not wait for the end of the turn."""
 
 
-class PromptConnection(tcp.Server):
+class _Prompt(tcp.Connection):
     """
     Sends at the end of the reactor's turn, without asking whether it may, and reads in large steps.
 
@@ -99,7 +99,15 @@ class PromptConnection(tcp.Server):
         return super()._dataReceived(data)
 
 
-def _write_below(connection: PromptConnection, data: bytes) -> None:
+class PromptConnection(_Prompt, tcp.Server):
+    """One that came to us."""
+
+
+class PromptClient(_Prompt, tcp.Client):
+    """One that we have made."""
+
+
+def _write_below(connection: _Prompt, data: bytes) -> None:
     connection.write_soon(data)
 
 
@@ -113,3 +121,33 @@ class PromptPort(tcp.Port):
     """Listens as ``reactor.listenTCP`` does."""
 
     transport = PromptConnection
+
+
+class _PromptConnector(tcp.Connector):
+    def _makeTransport(self) -> PromptClient:
+        return PromptClient(self.host, self.port, self.bindAddress, self, self.reactor)
+
+
+class PromptConnecting:
+    """
+    Connects as ``reactor.connectTCP`` does; for Twisted's endpoints.
+
+    Args:
+        reactor: Twisted's.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+
+    def connectTCP(
+        self,
+        host: str,
+        port: int,
+        factory: Any,
+        timeout: float = 30,
+        bindAddress: Any = None,  # noqa: N803 - Twisted's
+    ) -> tcp.Connector:
+        """Begin to connect."""
+        connector = _PromptConnector(host, port, factory, timeout, bindAddress, self._reactor)
+        connector.connect()
+        return connector

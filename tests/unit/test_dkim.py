@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailsvc.delivery.dkim import BodyHash, make_key, public_record, sign
-from mailsvc.store.delivery import WholeContent
 from mailsvc.model.dkim import Algorithm, SigningKey
+from mailsvc.store.delivery import WholeContent
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 KEYS = {one: SigningKey("test.com", f"s{one}", one, make_key(one)) for one in Algorithm}

@@ -66,7 +66,7 @@ def _fill(store: Store, alice: Account, *names: str, first: datetime = NOW) -> l
         )
         for name in names
     ]
-    store.do(add_to_queue, rows)
+    store.do(add_to_queue, [(row, None) for row in rows])
     return rows
 
 

@@ -7,13 +7,12 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from mailsvc.store.delivery import WholeContent
 from mailsvc.errors import MailboxFull, MailboxTooSmall
 from mailsvc.model.account import Account
 from mailsvc.model.quota import QuotaNotice, Usage, share_told
 from mailsvc.model.sending import LimitNotice
 from mailsvc.store.deliveries import DeliverBatch
-from mailsvc.store.delivery import Delivery
+from mailsvc.store.delivery import Delivery, WholeContent
 from mailsvc.store.engine import Engines
 from mailsvc.store.maildrop import expunge
 from mailsvc.store.routes import usage_of
