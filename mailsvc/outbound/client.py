@@ -160,8 +160,10 @@ class Conversation:
             channel = await self._dialogue.start_tls(creator, self._patience.tls)
         except (HungUp, TimedOut, Stopping) as error:
             fault = self._dialogue.fault
-            why = type(error).__name__ if fault is None else str(fault)
-            raise Broken(f"no TLS with the server: {why}", Status(4, 7, 5)) from None
+            why = f"no TLS with the server: {type(error).__name__ if fault is None else fault}"
+            self.transcript.note("-", why)
+            self.abort()
+            raise Broken(why, Status(4, 7, 5)) from None
         self.transcript.note("-", f"TLS: {channel.cipher}")
         return channel.cipher
 
