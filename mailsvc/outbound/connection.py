@@ -27,6 +27,7 @@ from mailsvc.wire.dialogue import Dialogue, set_no_delay
 
 _IN_BETWEEN = Status(4, 7, 0)
 _LOOPS = Status(5, 4, 6)
+_NO_NAME = Status(4, 7, 5)
 _LOOP = "this is a loop: the server is this one"
 
 
@@ -206,7 +207,7 @@ class Connector:
     async def _agree(self, way: Way, hop: Hop, talk: Conversation, tls: TlsPolicy) -> str:
         """Greet, with as much TLS as there must be; gives the cipher."""
         if way.route is not None and way.route.implicit:
-            cipher = await talk.begin_tls(_creator(hop.host, tls))
+            cipher = await talk.begin_tls(_creator(talk, hop.host, tls))
             await talk.greet()
             return cipher
         await talk.greet()
@@ -219,7 +220,7 @@ class Connector:
             talk.abort()
             raise Broken("the server offers no TLS, and it must have it", Status(4, 7, 4))
         try:
-            return await talk.start_tls(_creator(hop.host, tls))
+            return await talk.start_tls(_creator(talk, hop.host, tls))
         except Broken as error:
             # What was said behind STARTTLS is no failure of TLS: somebody may be in between.
             if tls is TlsPolicy.OPPORTUNISTIC and error.status != _IN_BETWEEN:
@@ -237,8 +238,15 @@ class _NoTls(Exception):
     """TLS was offered and did not work."""
 
 
-def _creator(host: str, tls: TlsPolicy) -> object:
-    return optionsForClientTLS(host) if tls is TlsPolicy.VERIFIED else _AnyCertificate(host)
+def _creator(talk: Conversation, host: str, tls: TlsPolicy) -> object:
+    if tls is not TlsPolicy.VERIFIED:
+        return _AnyCertificate(host)
+    try:
+        return optionsForClientTLS(host)
+    except ValueError:
+        # DNS allows names that IDNA does not, such as mx_1.example.com.
+        talk.abort()
+        raise Broken("the server has a name that no certificate is for", _NO_NAME) from None
 
 
 def _patience(settings: OutboundSettings) -> Patience:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
@@ -42,6 +42,7 @@ LINGER = 1.0
 """Seconds that a connection waits for another message."""
 _SETTLING = 600
 """Seconds for which we try to write down what became of an attempt."""
+_BUG = Status(4, 3, 0)
 _BREAKS = 3
 """Connections in a row that break before anything was sent: then the server is left alone."""
 
@@ -301,6 +302,12 @@ class Courier:
         self._connecting.add(connecting)
         try:
             return await connecting
+        except (Unreachable, CancelledError):
+            raise
+        except Exception as error:
+            # Our own bug: the server is left alone as any other, or it would be asked without end.
+            self._log.failure("no connection for mail for {way}", way=lane.way.name)
+            raise Unreachable("this service has failed; its log tells why", _BUG) from error
         finally:
             self._connecting.discard(connecting)
 
