@@ -1,0 +1,130 @@
+"""What a sender asks for in the envelope, and what other servers must be able to do."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.names import dns
+
+from tests.support.certificates import make_certificate
+from tests.support.daemon import MakeDaemon, require, wait_until
+from tests.support.name_server import serving
+from tests.support.neighbours import (
+    arrives,
+    last_attempt,
+    maildrop,
+    north_with,
+    route_to,
+    send,
+    waiting,
+)
+from tests.support.odd_server import odd_server
+
+FAILED = "Your message could not be delivered"
+
+
+# REQUIRETLS; RFC 8689.
+
+
+def test_required_tls_is_required_of_the_next_server(
+    make_daemon: MakeDaemon, tmp_path: Path
+) -> None:
+    """Over verified TLS; the next server in turn sends nothing on that may go in clear."""
+    files = make_certificate(tmp_path, "localhost")
+    named = {"certificate": str(files.certificate), "key": str(files.key)}
+    with odd_server() as server:
+        away = {"away": route_to("away.test", server.port)}
+        south = make_daemon(
+            settings={"tls": {"certificates": [named]}, "outbound": {"routes": away}}
+        )
+        south.start()
+        assert south.mailctl("forward", "set", "bob", "x@away.test").status == 0
+        way = {"domains": ["test.com"], "host": "localhost", "port": south.ports["mx"]}
+        north = north_with(make_daemon, way, prefix=("env", f"SSL_CERT_FILE={files.certificate}"))
+        to = ("alice@test.com", "bob@test.com")
+        send(north, "alice", *to, subject="secret", tls=True, mail_options=["REQUIRETLS"])
+
+        arrives(south, "alice", "secret")
+        attempt = last_attempt(north)
+        assert attempt["tls"]
+        assert any(
+            line.startswith("> MAIL FROM:<alice@north.test>") and line.endswith(" REQUIRETLS")
+            for line in attempt["conversation"]
+        )
+        wait_until(lambda: not waiting(south), "the end of what was forwarded")
+
+    assert [one.split()[0] for one in server.commands] == [b"EHLO"]
+    assert server.messages == []
+
+
+@pytest.mark.parametrize(("secure", "status"), [(True, b"5.7.30"), (False, b"5.7.10")])
+def test_what_requires_tls_comes_back_from_a_server_without_it(
+    make_daemon: MakeDaemon, tmp_path: Path, secure: object, status: bytes
+) -> None:
+    """At once, whether TLS is missing or only the promise; nothing was said of the message."""
+    files = make_certificate(tmp_path, "localhost")
+    with odd_server(tls=files if secure else None) as server:
+        way = {"domains": ["*"], "host": "localhost", "port": server.port}
+        north = north_with(make_daemon, way, prefix=("env", f"SSL_CERT_FILE={files.certificate}"))
+        options = ["REQUIRETLS", "RET=FULL"]
+        send(north, "alice", "bob@far.test", subject="secret", tls=True, mail_options=options)
+        arrives(north, "alice", FAILED)
+
+    [report] = maildrop(north, "alice")
+    assert b"Final-Recipient: rfc822; bob@far.test\r\nAction: failed\r\nStatus: " + status in report
+    # RFC 8689 section 5: the content does not come back, whatever RET says.
+    assert b"text/rfc822-headers" in report
+    assert b"Subject: secret" in report
+    assert not {one.split()[0] for one in server.commands} & {b"MAIL", b"RCPT", b"DATA"}
+    assert waiting(north) == []
+
+
+def test_an_untrusted_certificate_is_no_required_tls(
+    make_daemon: MakeDaemon, tmp_path: Path
+) -> None:
+    """The mail waits, and other mail goes on."""
+    files = make_certificate(tmp_path, "localhost")
+    with odd_server(tls=files, offers=("8BITMIME", "REQUIRETLS")) as server:
+        way = {"domains": ["*"], "host": "localhost", "port": server.port}
+        north = north_with(make_daemon, way)
+        send(
+            north, "alice", "bob@far.test", subject="secret", tls=True, mail_options=["REQUIRETLS"]
+        )
+        assert "certificate verify failed" in last_attempt(north)["conversation"][-1]
+        send(north, "bob", "bob@far.test", subject="open")
+        wait_until(lambda: server.messages, "the other message")
+
+    assert len(waiting(north)) == 1
+    assert b"Subject: open" in server.messages[0]
+
+
+def test_another_server_of_the_domain_may_keep_to_tls(
+    make_daemon: MakeDaemon, tmp_path: Path
+) -> None:
+    """One that does not is passed over; RFC 8689 section 4.2.1."""
+    require(os.geteuid() == 0, "port 25 is for root")
+    files = make_certificate(tmp_path, "first.south.test", "second.south.test")
+    zone: dict[str, list[Any] | None] = {
+        "south.test": [
+            dns.Record_MX(5, "first.south.test"),
+            dns.Record_MX(10, "second.south.test"),
+        ],
+        "first.south.test": [dns.Record_A("127.0.0.78")],
+        "second.south.test": [dns.Record_A("127.0.0.79")],
+    }
+    named = {"certificate": str(files.certificate), "key": str(files.key)}
+    south = make_daemon(
+        settings={"first_run": {"domain": "south.test"}, "tls": {"certificates": [named]}}
+    )
+    south.add_listener("real", {"kind": "smtp", "address": "127.0.0.79", "port": 25})
+    south.start()
+    with serving(zone) as port, odd_server(address="127.0.0.78", port=25, tls=files) as first:
+        trusted = ("env", f"SSL_CERT_FILE={files.certificate}")
+        north = north_with(make_daemon, prefix=trusted, dns=[f"127.0.0.1:{port}"])
+        options = ["REQUIRETLS"]
+        send(north, "alice", "bob@south.test", subject="secret", tls=True, mail_options=options)
+        arrives(south, "bob", "secret")
+
+    assert first.connections == 1
+    assert first.messages == []
