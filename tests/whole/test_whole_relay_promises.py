@@ -1,6 +1,7 @@
 """What a sender asks for in the envelope, and what other servers must be able to do."""
 
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,15 @@ from tests.support.neighbours import (
 from tests.support.odd_server import odd_server
 
 FAILED = "Your message could not be delivered"
+DOMAIN, NAME = "例子.测试", "用户"
+TEXT = (
+    f"From: Alice <alice@north.test>\r\nTo: {NAME}@{DOMAIN}\r\nSubject: 你好, 世界\r\n"
+    "Date: Mon, 4 May 2026 00:00:00 +0000\r\nMessage-ID: <utf8@north.test>\r\n"
+    "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    "Content-Transfer-Encoding: 8bit\r\nX-Город: Москва\r\n\r\n"
+    ".\r\n..\r\n" + "Grüße aus 北京   \r\n" * 20_000 + "\r\n\r\n"
+).encode()
+"""Of several chunks in the database, with all that is hard to carry."""
 
 
 # REQUIRETLS; RFC 8689.
@@ -128,3 +138,59 @@ def test_another_server_of_the_domain_may_keep_to_tls(
 
     assert first.connections == 1
     assert first.messages == []
+
+
+# SMTPUTF8 and CHUNKING; RFC 6531, RFC 3030.
+
+
+def test_utf8_travels_octet_for_octet(make_daemon: MakeDaemon) -> None:
+    """Address, header and text, in one BDAT between two daemons."""
+    south = make_daemon(settings={"first_run": {"domain": DOMAIN, "users": ["alice"]}}).start()
+    south.passwords[NAME] = "correct horse"
+    made = south.mailctl(
+        "user", "add", f"{NAME}@{DOMAIN}", "--password-stdin", given="correct horse\n"
+    )
+    assert made.status == 0, made.errors
+    north = north_with(make_daemon, route_to(DOMAIN, south.ports["mx"]))
+    with closing(north.submission("alice")) as client:
+        options = ["SMTPUTF8", "BODY=8BITMIME"]
+        client.sendmail("alice@north.test", [f"{NAME}@{DOMAIN}"], TEXT, options)
+        client.quit()
+
+    wait_until(lambda: maildrop(south, NAME), "the message")
+    [got] = maildrop(south, NAME)
+    trace = (got + b"\r\n").removesuffix(TEXT)
+    fields = trace.replace(b"\r\n\t", b" ").split(b"\r\n")
+    assert [one.partition(b":")[0] for one in fields] == [
+        b"Return-Path",
+        b"Received",
+        b"Received",
+        b"",
+    ]
+    assert b"with UTF8SMTPS id" in fields[1]
+    said = last_attempt(north)["conversation"]
+    assert any(line.startswith("> BDAT ") and line.endswith(" LAST") for line in said)
+    assert any(line.startswith("> MAIL") and line.endswith(" SMTPUTF8") for line in said)
+    assert waiting(north) == []
+
+
+def test_utf8_comes_back_from_a_server_without_it(make_daemon: MakeDaemon) -> None:
+    """With a clear reason; nothing of it was sent, and what needs no UTF-8 arrives."""
+    with odd_server() as server:
+        north = north_with(make_daemon, route_to(DOMAIN, server.port))
+        with closing(north.submission("alice")) as client:
+            options = ["SMTPUTF8", "BODY=8BITMIME"]
+            client.sendmail("alice@north.test", [f"{NAME}@{DOMAIN}"], TEXT, options)
+            client.quit()
+        arrives(north, "alice", FAILED)
+        assert server.messages == []
+        assert not [one for one in server.commands if one.startswith(b"MAIL")]
+        send(north, "bob", "plain@xn--fsqu00a.xn--0zwm56d", subject="no script needed")
+        wait_until(lambda: server.messages, "the other message")
+
+    [report] = maildrop(north, "alice")
+    assert b"message/global-delivery-status" in report
+    assert f"Final-Recipient: utf-8; {NAME}@".encode() in report
+    assert b"Status: 5.6.7" in report
+    assert b"takes no addresses and header fields in UTF-8 (RFC 6531)" in report
+    assert "Subject: 你好, 世界".encode() in report
