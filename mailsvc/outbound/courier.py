@@ -443,7 +443,7 @@ class Courier:
             host=host,
             conversation=said,
             status=status,
-            report=_report(row, outcome, now, no_dsn=fate.relayed_without_dsn),
+            report=_report(row, fate._replace(outcome=outcome), now),
         )
 
     async def _finish(self, lane: _Lane, pairs: tuple[tuple[Queued, Settled], ...]) -> None:
@@ -480,16 +480,18 @@ class Courier:
             self.on_room()
 
 
-def _report(row: Queued, outcome: Outcome, now: datetime, *, no_dsn: bool) -> str:
+def _report(row: Queued, fate: Fate, now: datetime) -> str:
     """Choose what the sender is told; RFC 3461 sections 4.1 and 6.2."""
     asked = set(row.notify.split(",")) - {""}
-    if outcome is Outcome.BOUNCE:
+    if fate.outcome is Outcome.BOUNCE:
         # A bounce of a bounce ends at the postmaster.
         return "failed" if not asked or "FAILURE" in asked or not row.sender else ""
     if not row.sender:
         return ""
-    if outcome is Outcome.DONE:
-        return "relayed" if no_dsn and "SUCCESS" in asked else ""
+    if fate.outcome is Outcome.DONE:
+        # RFC 2852 section 4.1.4: nobody else will tell the sender of a deadline that has passed.
+        told = fate.relayed_without_by and "NEVER" not in asked
+        return "relayed" if told or (fate.relayed_without_dsn and "SUCCESS" in asked) else ""
     if row.notice_at is not None and row.notice_at <= now:
         return "delayed" if not asked or "DELAY" in asked else ""
     return ""

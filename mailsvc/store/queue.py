@@ -25,6 +25,7 @@ from sqlalchemy import (
     update,
 )
 
+from mailsvc.model.envelope import DeliverBy
 from mailsvc.model.ids import IdSource
 from mailsvc.model.outgoing import Outcome
 from mailsvc.model.queued import Letter, Queued, Settled
@@ -97,6 +98,8 @@ def add_to_queue(conn: Connection, rows: Sequence[Queued]) -> None:
                     "held": False,
                     "require_tls": one.require_tls,
                     "notice_at": one.notice_at,
+                    "deliver_by": one.deliver_by and one.deliver_by.until,
+                    "by_mode": one.deliver_by.mode if one.deliver_by else "",
                     "created": one.created,
                 }
                 for one in rows
@@ -314,4 +317,9 @@ def _queued(row: Row[Any]) -> Queued:
         original=row.orcpt,
         require_tls=row.require_tls,
         notice_at=row.notice_at,
+        deliver_by=row.deliver_by and _deadline(row.deliver_by, row.by_mode),
     )
+
+
+def _deadline(until: datetime, mode: str) -> DeliverBy:
+    return DeliverBy(until, returns="R" in mode, trace="T" in mode)

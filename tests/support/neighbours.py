@@ -105,11 +105,12 @@ def waiting(daemon: Daemon) -> list[dict[str, Any]]:
 
 def last_attempt(daemon: Daemon) -> dict[str, Any]:
     """Give the latest attempt to deliver, once there is one, with all that was said."""
+    wait_until(lambda: attempts(daemon), "an attempt")
+    return max(attempts(daemon), key=lambda one: one["started"])
 
-    def attempts() -> list[dict[str, Any]]:
-        queued = daemon.mailctl("trail", "search", "--event", "queued", "--json").parsed
-        shown = [daemon.mailctl("queue", "show", one["message"], "--json") for one in queued]
-        return [attempt for one in shown for attempt in one.parsed["attempts"]]
 
-    wait_until(attempts, "an attempt")
-    return max(attempts(), key=lambda one: one["started"])
+def attempts(daemon: Daemon) -> list[dict[str, Any]]:
+    """List all attempts to deliver, each with what was said."""
+    queued = daemon.mailctl("trail", "search", "--event", "queued", "--json").parsed
+    shown = [daemon.mailctl("queue", "show", one["message"], "--json") for one in queued]
+    return [attempt for one in shown for attempt in one.parsed["attempts"]]

@@ -1,6 +1,8 @@
 """What a sender asks for in the envelope, and what other servers must be able to do."""
 
 import os
+import re
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -9,12 +11,14 @@ import pytest
 from twisted.names import dns
 
 from tests.support.certificates import make_certificate
-from tests.support.daemon import MakeDaemon, require, wait_until
+from tests.support.daemon import Daemon, MakeDaemon, require, wait_until
 from tests.support.name_server import serving
 from tests.support.neighbours import (
     arrives,
+    attempts,
     last_attempt,
     maildrop,
+    neighbours,
     north_with,
     route_to,
     send,
@@ -194,3 +198,101 @@ def test_utf8_comes_back_from_a_server_without_it(make_daemon: MakeDaemon) -> No
     assert b"Status: 5.6.7" in report
     assert b"takes no addresses and header fields in UTF-8 (RFC 6531)" in report
     assert "Subject: 你好, 世界".encode() in report
+
+
+# DELIVERBY; RFC 2852.
+
+
+def test_a_deadline_is_passed_on_with_what_is_left_of_it(make_daemon: MakeDaemon) -> None:
+    """After the time that the mail has waited here."""
+    north, south = neighbours(make_daemon, "north.test", "south.test")
+    north.start()
+    for mode in ("R", "NT"):
+        send(north, "alice", "bob@south.test", subject=mode, mail_options=[f"BY=60;{mode}"])
+        last_attempt(north)
+    south.start()
+    arrives(south, "bob", "R", "NT")
+
+    said = _said(north)
+    for mode in ("R", "NT"):
+        [left] = re.findall(
+            rf"> MAIL FROM:<alice@north.test>.* BY=([0-9]+);{mode}$", said, re.MULTILINE
+        )
+        assert 20 < int(left) < 60
+
+
+def test_a_deadline_that_a_server_does_not_know_sends_mail_back(make_daemon: MakeDaemon) -> None:
+    """With mode R, before anything is said of it."""
+    with odd_server() as server:
+        north = north_with(make_daemon, route_to("*", server.port))
+        send(north, "alice", "bob@far.test", subject="urgent", mail_options=["BY=600;R"])
+        arrives(north, "alice", FAILED)
+
+    [report] = maildrop(north, "alice")
+    assert b"Action: failed\r\nStatus: 5.3.3" in report
+    assert b"does not promise to deliver in time (RFC 2852)" in report
+    assert not [one for one in server.commands if one.startswith(b"MAIL")]
+
+
+def test_a_sender_hears_that_a_server_does_not_know_deadlines(make_daemon: MakeDaemon) -> None:
+    """With mode N the mail goes on, and that is the last that anybody tells of it."""
+    with odd_server() as server:
+        north = north_with(make_daemon, route_to("*", server.port))
+        send(north, "alice", "bob@far.test", subject="soon", mail_options=["BY=600;N"])
+        arrives(north, "alice", "Your message was passed on")
+
+    [report] = maildrop(north, "alice")
+    assert b"Action: relayed\r\nStatus: 2.0.0" in report
+    assert b"Subject: soon" in server.messages[0]
+    [said] = [one for one in server.commands if one.startswith(b"MAIL")]
+    assert b"BY=" not in said
+
+
+def test_mail_comes_back_at_its_deadline(make_daemon: MakeDaemon) -> None:
+    """However long it would be tried otherwise."""
+    north, _ = neighbours(make_daemon, "north.test", "south.test", outbound={"first_retry": "1h"})
+    north.start()
+    send(north, "alice", "bob@south.test", subject="urgent", mail_options=["BY=4;R"])
+    arrives(north, "alice", FAILED)
+
+    [report] = maildrop(north, "alice")
+    assert b"Action: failed\r\nStatus: 5.4.7" in report
+    assert waiting(north) == []
+
+
+def test_mail_is_not_delivered_behind_its_deadline(make_daemon: MakeDaemon) -> None:
+    """A daemon that was down meanwhile sends it back, though the other one would take it."""
+    north, south = neighbours(
+        make_daemon, "north.test", "south.test", outbound={"first_retry": "1h"}
+    )
+    north.start()
+    late = time.monotonic() + 3
+    send(north, "alice", "bob@south.test", subject="urgent", mail_options=["BY=2;R"])
+    north.kill()
+    south.start()
+    wait_until(lambda: time.monotonic() > late, "the deadline")
+    north.start()
+    arrives(north, "alice", FAILED)
+
+    assert b"Status: 5.4.7" in maildrop(north, "alice")[0]
+    assert maildrop(south, "bob") == []
+
+
+def test_a_sender_hears_that_a_deadline_has_passed(make_daemon: MakeDaemon) -> None:
+    """The mail is tried on, and arrives; the next server knows that it is late."""
+    north, south = neighbours(make_daemon, "north.test", "south.test")
+    north.start()
+    send(north, "alice", "bob@south.test", subject="soon", mail_options=["BY=3;N"])
+    arrives(north, "alice", "Your message is delayed")
+    south.start()
+    arrives(south, "bob", "soon")
+
+    [report] = maildrop(north, "alice")
+    assert b"Action: delayed" in report
+    assert re.search(r"> MAIL FROM:<alice@north.test>.* BY=-[0-9]+;N$", _said(north), re.MULTILINE)
+
+
+def _said(daemon: Daemon) -> str:
+    """Give all conversations with other servers; the last of them is settled."""
+    wait_until(lambda: not waiting(daemon), "an empty queue")
+    return "\n".join(line for one in attempts(daemon) for line in one["conversation"])
