@@ -124,16 +124,16 @@ def test_another_server_of_the_domain_may_keep_to_tls(
             dns.Record_MX(5, "first.south.test"),
             dns.Record_MX(10, "second.south.test"),
         ],
-        "first.south.test": [dns.Record_A("127.0.0.78")],
-        "second.south.test": [dns.Record_A("127.0.0.79")],
+        "first.south.test": [dns.Record_A("127.0.0.81")],
+        "second.south.test": [dns.Record_A("127.0.0.82")],
     }
     named = {"certificate": str(files.certificate), "key": str(files.key)}
     south = make_daemon(
         settings={"first_run": {"domain": "south.test"}, "tls": {"certificates": [named]}}
     )
-    south.add_listener("real", {"kind": "smtp", "address": "127.0.0.79", "port": 25})
+    south.add_listener("real", {"kind": "smtp", "address": "127.0.0.82", "port": 25})
     south.start()
-    with serving(zone) as port, odd_server(address="127.0.0.78", port=25, tls=files) as first:
+    with serving(zone) as port, odd_server(address="127.0.0.81", port=25, tls=files) as first:
         trusted = ("env", f"SSL_CERT_FILE={files.certificate}")
         north = north_with(make_daemon, prefix=trusted, dns=[f"127.0.0.1:{port}"])
         options = ["REQUIRETLS"]

@@ -1,4 +1,8 @@
-"""Ways to other servers: IPv6, address literals, and a smart host that wants a login."""
+"""
+Ways to other servers: IPv6, address literals, and a smart host that wants a login.
+
+Each test with port 25 has an address of its own: tests may run at the same time.
+"""
 
 import os
 from pathlib import Path
@@ -22,7 +26,6 @@ from tests.support.neighbours import (
 )
 from tests.support.odd_server import odd_server
 
-LITERALS = [("[127.0.0.78]", "127.0.0.78"), ("[IPv6:::1]", "::1")]
 PASSWORD = "correct horse"
 
 
@@ -42,7 +45,9 @@ def test_a_route_leads_over_ipv6(make_daemon: MakeDaemon) -> None:
     wait_until(lambda: not waiting(north), "an empty queue")
 
 
-@pytest.mark.parametrize(("literal", "address"), LITERALS)
+@pytest.mark.parametrize(
+    ("literal", "address"), [("[127.0.0.78]", "127.0.0.78"), ("[IPv6:::1]", "::1")]
+)
 def test_an_address_literal_needs_no_dns(
     make_daemon: MakeDaemon, literal: str, address: str
 ) -> None:
@@ -58,16 +63,15 @@ def test_an_address_literal_needs_no_dns(
     assert f"RCPT TO:<bob@{literal}>".encode() in server.commands
 
 
-@pytest.mark.parametrize(("literal", "address"), LITERALS)
 def test_an_address_literal_is_verified_by_its_address(
-    make_daemon: MakeDaemon, tmp_path: Path, literal: str, address: str
+    make_daemon: MakeDaemon, tmp_path: Path
 ) -> None:
     """A certificate for a name is none for it: the mail waits, and is asked for once."""
     require(os.geteuid() == 0, "port 25 is for root")
     files = make_certificate(tmp_path, "localhost")
-    with odd_server(address=address, port=25, tls=files) as server:
+    with odd_server(address="127.0.0.79", port=25, tls=files) as server:
         north = north_with(make_daemon, tls="verified")
-        send(north, "alice", f"bob@{literal}")
+        send(north, "alice", "bob@[127.0.0.79]")
         assert "no TLS with the server" in last_attempt(north)["conversation"][-1]
 
     assert [one["attempts"] for one in waiting(north)] == [1]
@@ -81,10 +85,10 @@ def test_an_odd_name_in_dns_is_asked_for_once(make_daemon: MakeDaemon, tmp_path:
     zone: dict[str, list[Any] | None] = {
         "octets.test": [dns.Record_MX(10, b"\xff.octets.test")],
         "score.test": [dns.Record_MX(10, "mx_1.score.test")],
-        "mx_1.score.test": [dns.Record_A("127.0.0.78")],
+        "mx_1.score.test": [dns.Record_A("127.0.0.80")],
     }
     files = make_certificate(tmp_path, "localhost")
-    with serving(zone) as port, odd_server(address="127.0.0.78", port=25, tls=files) as server:
+    with serving(zone) as port, odd_server(address="127.0.0.80", port=25, tls=files) as server:
         north = north_with(make_daemon, dns=[f"127.0.0.1:{port}"], tls="verified")
         send(north, "alice", "bob@octets.test", "bob@score.test")
         wait_until(lambda: all(one["attempts"] for one in waiting(north)), "attempts")
