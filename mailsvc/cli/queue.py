@@ -107,6 +107,8 @@ def show(place: Place, message: str, *, as_json: bool) -> None:
         return
     for one in waiting:
         click.echo(clean(f"{one.recipient}: {_state(one)}; it goes back {moment(one.expires)}"))
+        if one.reply:
+            click.echo(clean(f"    {one.reply}"))
     if not waiting:
         click.echo("It waits for nobody any more.")
     for attempt in attempts:

@@ -100,9 +100,10 @@ def _with_deadline(envelope: Envelope, rows: Iterable[Queued]) -> Iterator[Queue
     """Hold to BY; RFC 2852 section 4.1."""
     deadline = envelope.deliver_by
     for row in rows:
+        kept = replace(row, deliver_by=deadline)
         if deadline is None or deadline.until >= row.expires:
-            yield row
+            yield kept
         elif deadline.returns:
-            yield replace(row, expires=deadline.until, notice_at=None)
+            yield replace(kept, expires=deadline.until, notice_at=None)
         else:
-            yield replace(row, notice_at=deadline.until)
+            yield replace(kept, notice_at=deadline.until)

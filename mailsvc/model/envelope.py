@@ -48,6 +48,11 @@ class DeliverBy(NamedTuple):
     returns: bool
     trace: bool
 
+    @property
+    def mode(self) -> str:
+        """How BY writes it, behind the semicolon."""
+        return f"{'R' if self.returns else 'N'}{'T' if self.trace else ''}"
+
 
 @lru_cache(maxsize=1024)
 def _is_loopback(ip: str) -> bool:

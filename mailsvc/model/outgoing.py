@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from mailsvc.model.address import Address
-from mailsvc.model.envelope import Notify, Return
+from mailsvc.model.envelope import DeliverBy, Notify, Return
 from mailsvc.model.status import Status
 
 
@@ -64,6 +64,7 @@ class Outgoing:
         returns: RET; None: the sender has not said.
         identifier: ENVID, decoded; empty: none.
         require_tls: RFC 8689: it goes no further without verified TLS.
+        deliver_by: RFC 2852; None: no deadline.
     """
 
     sender: Address | None
@@ -74,6 +75,7 @@ class Outgoing:
     returns: Return | None = None
     identifier: str = ""
     require_tls: bool = False
+    deliver_by: DeliverBy | None = None
 
 
 class Outcome(StrEnum):
@@ -94,9 +96,11 @@ class Fate(NamedTuple):
         status: RFC 3463.
         text: What the server has said, or what is wrong, in one line.
         relayed_without_dsn: The server took it and will send no report of its own.
+        relayed_without_by: The server took it and knows nothing of its deadline.
     """
 
     outcome: Outcome
     status: Status
     text: str
     relayed_without_dsn: bool = False
+    relayed_without_by: bool = False

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from mailsvc.model.address import Address
+from mailsvc.model.envelope import DeliverBy
 from mailsvc.model.ids import MessageId
 from mailsvc.model.outgoing import Outcome
 from mailsvc.model.status import Status
@@ -29,6 +30,7 @@ class Queued:
         created: When it was accepted, aware UTC.
         require_tls: It leaves over verified TLS or not at all; RFC 8689.
         notice_at: When the sender is told of a delay, aware UTC; None: never, or done.
+        deliver_by: RFC 2852; None: no deadline.
     """
 
     id: int
@@ -45,6 +47,7 @@ class Queued:
     original: str = ""
     require_tls: bool = False
     notice_at: datetime | None = None
+    deliver_by: DeliverBy | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

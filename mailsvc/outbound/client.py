@@ -1,5 +1,5 @@
 """
-The client's side of SMTP; RFC 5321, 1870, 2920, 3030, 3207, 3461, 4954, 6152 and 6531.
+The client's side of SMTP; RFC 5321, 1870, 2852, 2920, 3030, 3207, 3461, 4954, 6152 and 6531.
 
 It decides nothing about where and when: a conversation gets a connection and messages, and
 tells the fate of each recipient. A reply is only ever taken for the command that it answers:
@@ -10,9 +10,11 @@ import base64
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import NoReturn
 
 from mailsvc.config.units import KIB
+from mailsvc.model.envelope import DeliverBy
 from mailsvc.model.outgoing import Answer, Fate, Outcome, Outgoing, OutgoingRecipient
 from mailsvc.model.status import Status
 from mailsvc.outbound.answers import BadAnswer, read_answer, status_of
@@ -160,8 +162,10 @@ class Conversation:
             channel = await self._dialogue.start_tls(creator, self._patience.tls)
         except (HungUp, TimedOut, Stopping) as error:
             fault = self._dialogue.fault
-            why = type(error).__name__ if fault is None else str(fault)
-            raise Broken(f"no TLS with the server: {why}", Status(4, 7, 5)) from None
+            why = f"no TLS with the server: {type(error).__name__ if fault is None else fault}"
+            self.transcript.note("-", why)
+            self.abort()
+            raise Broken(why, Status(4, 7, 5)) from None
         self.transcript.note("-", f"TLS: {channel.cipher}")
         return channel.cipher
 
@@ -220,8 +224,10 @@ class Conversation:
                 return tuple(_all_as(fates, accepted, _fate(data, 4, 0) if not data.good else None))
             final = await self._send_text(pieces if accepted else _nothing)
         after = _unknown() if final is None else _fate(final, 6, 0)
-        if final is not None and final.good and "DSN" not in self.extensions:
-            after = after._replace(relayed_without_dsn=True)
+        if final is not None and final.good:
+            by = mail.deliver_by is not None and "DELIVERBY" not in self.extensions
+            dsn = "DSN" not in self.extensions
+            after = after._replace(relayed_without_dsn=dsn, relayed_without_by=by)
         return tuple(_all_as(fates, accepted, after))
 
     async def quit(self) -> None:
@@ -255,6 +261,17 @@ class Conversation:
         if mail.eight_bit and "8BITMIME" not in self.extensions:
             text = "The server takes no messages with 8-bit content (RFC 6152)"
             return Fate(Outcome.BOUNCE, Status(5, 6, 3), text)
+        return self._cannot_be_in_time(mail.deliver_by)
+
+    def _cannot_be_in_time(self, deadline: DeliverBy | None) -> Fate | None:
+        """Tell why a message must go back rather than come late; RFC 2852 section 4.1."""
+        if deadline is None or not deadline.returns:
+            return None
+        if deadline.until <= datetime.now(UTC):
+            return Fate(Outcome.BOUNCE, Status(5, 4, 7), "The time to deliver it is over")
+        if "DELIVERBY" not in self.extensions:
+            text = "The server does not promise to deliver in time (RFC 2852)"
+            return Fate(Outcome.BOUNCE, Status(5, 3, 3), text)
         return None
 
     def _mail(self, mail: Outgoing) -> str:
@@ -267,6 +284,8 @@ class Conversation:
             parts.append("SMTPUTF8")
         if mail.require_tls:
             parts.append("REQUIRETLS")
+        if mail.deliver_by is not None and "DELIVERBY" in self.extensions:
+            parts.append(_by(mail.deliver_by))
         if "DSN" in self.extensions:
             parts += [] if mail.returns is None else [f"RET={mail.returns.value}"]
             parts += [f"ENVID={encode_xtext(mail.identifier)}"] if mail.identifier else []
@@ -394,6 +413,13 @@ _WHY = {
 
 def _why(error: Exception) -> str:
     return _WHY.get(type(error)) or f"answers what cannot be read: {error}"
+
+
+def _by(deadline: DeliverBy) -> str:
+    """Write what is left of the time; RFC 2852 section 4.1.4."""
+    seconds = int((deadline.until - datetime.now(UTC)).total_seconds())
+    # Section 4: with R it is 1 at least; the server sends it back then.
+    return f"BY={max(seconds, 1) if deadline.returns else seconds};{deadline.mode}"
 
 
 def _is_ascii(mail: Outgoing) -> bool:

@@ -28,6 +28,16 @@ from mailsvc.wire.prompt import PromptConnecting
 
 _IN_BETWEEN = Status(4, 7, 0)
 _LOOPS = Status(5, 4, 6)
+_NO_NAME = Status(4, 7, 5)
+_NO_TLS = Status(5, 7, 10)
+_NO_PROMISE = Status(5, 7, 30)
+_NOT_SECRET = {_NO_TLS, _NO_PROMISE}
+"""
+What sends mail with REQUIRETLS back.
+
+Deviates from RFC 8689 section 4.2.1: a certificate that is not good may be renewed tomorrow, so
+such mail waits as any other, and its sender hears of the delay.
+"""
 _LOOP = "this is a loop: the server is this one"
 
 
@@ -157,12 +167,23 @@ class Connector:
             raise Unreachable(str(error), error.status) from None
         troubles: list[Unreachable] = []
         for hop in hops:
-            for address in hop.addresses:
-                try:
-                    return await self._try(way, hop, address, settings)
-                except Unreachable as error:
-                    troubles.append(error)
+            try:
+                return await self._reach(way, hop, settings)
+            except Unreachable as error:
+                troubles.append(error)
         raise _worst(troubles)
+
+    async def _reach(self, way: Way, hop: Hop, settings: OutboundSettings) -> Connected:
+        """Try the addresses of one server, until one answers; what it lacks, all of them lack."""
+        troubles: list[Unreachable] = []
+        for address in hop.addresses:
+            try:
+                return await self._try(way, hop, address, settings)
+            except Unreachable as error:
+                if error.status in _NOT_SECRET:
+                    raise
+                troubles.append(error)
+        raise troubles[0]
 
     async def _try(self, way: Way, hop: Hop, address: str, settings: OutboundSettings) -> Connected:
         try:
@@ -181,12 +202,15 @@ class Connector:
             raise Unreachable(f"{hop.host}: {_LOOP}", _LOOPS, hop.host)
         try:
             cipher = await self._agree(way, hop, talk, tls)
+            if way.require_tls:
+                await _check_promise(talk)
             if way.login is not None:
                 await talk.log_in(*way.login)
         except Broken as error:
             # Nothing was said of any message: that of a wrong login, or of a name server that
             # points elsewhere for an hour, must not send all mail back.
-            status = error.status if error.status == _LOOPS else error.status._replace(kind=4)
+            final = {_LOOPS} | (_NOT_SECRET if way.require_tls else set())
+            status = error.status if error.status in final else error.status._replace(kind=4)
             raise Unreachable(
                 f"{hop.host}: {error}", status, hop.host, str(talk.transcript)
             ) from None
@@ -208,7 +232,7 @@ class Connector:
     async def _agree(self, way: Way, hop: Hop, talk: Conversation, tls: TlsPolicy) -> str:
         """Greet, with as much TLS as there must be; gives the cipher."""
         if way.route is not None and way.route.implicit:
-            cipher = await talk.begin_tls(_creator(hop.host, tls))
+            cipher = await talk.begin_tls(_creator(talk, hop.host, tls))
             await talk.greet()
             return cipher
         await talk.greet()
@@ -219,9 +243,10 @@ class Connector:
             if tls is TlsPolicy.OPPORTUNISTIC:
                 return ""
             talk.abort()
-            raise Broken("the server offers no TLS, and it must have it", Status(4, 7, 4))
+            status = _NO_TLS if way.require_tls else Status(4, 7, 4)
+            raise Broken("the server offers no TLS, and it must have it", status)
         try:
-            return await talk.start_tls(_creator(hop.host, tls))
+            return await talk.start_tls(_creator(talk, hop.host, tls))
         except Broken as error:
             # What was said behind STARTTLS is no failure of TLS: somebody may be in between.
             if tls is TlsPolicy.OPPORTUNISTIC and error.status != _IN_BETWEEN:
@@ -235,12 +260,26 @@ class Connector:
             raise Broken(_LOOP, _LOOPS)
 
 
+async def _check_promise(talk: Conversation) -> None:
+    """Part from a server that may pass on in clear; RFC 8689 section 4.2.1."""
+    if "REQUIRETLS" not in talk.extensions:
+        await talk.quit()
+        raise Broken("the server does not promise to keep to TLS (RFC 8689)", _NO_PROMISE)
+
+
 class _NoTls(Exception):
     """TLS was offered and did not work."""
 
 
-def _creator(host: str, tls: TlsPolicy) -> object:
-    return optionsForClientTLS(host) if tls is TlsPolicy.VERIFIED else _AnyCertificate(host)
+def _creator(talk: Conversation, host: str, tls: TlsPolicy) -> object:
+    if tls is not TlsPolicy.VERIFIED:
+        return _AnyCertificate(host)
+    try:
+        return optionsForClientTLS(host)
+    except ValueError:
+        # DNS allows names that IDNA does not, such as mx_1.example.com.
+        talk.abort()
+        raise Broken("the server has a name that no certificate is for", _NO_NAME) from None
 
 
 def _patience(settings: OutboundSettings) -> Patience:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
@@ -42,6 +42,7 @@ LINGER = 1.0
 """Seconds that a connection waits for another message."""
 _SETTLING = 600
 """Seconds for which we try to write down what became of an attempt."""
+_BUG = Status(4, 3, 0)
 _BREAKS = 3
 """Connections in a row that break before anything was sent: then the server is left alone."""
 
@@ -341,6 +342,12 @@ class Courier:
         self._connecting.add(connecting)
         try:
             return await connecting
+        except (Unreachable, CancelledError):
+            raise
+        except Exception as error:
+            # Our own bug: the server is left alone as any other, or it would be asked without end.
+            self._log.failure("no connection for mail for {way}", way=lane.way.name)
+            raise Unreachable("this service has failed; its log tells why", _BUG) from error
         finally:
             self._connecting.discard(connecting)
 
@@ -476,7 +483,7 @@ class Courier:
             host=host,
             conversation=said,
             status=status,
-            report=_report(row, outcome, now, no_dsn=fate.relayed_without_dsn),
+            report=_report(row, fate._replace(outcome=outcome), now),
         )
 
     async def _finish(self, lane: _Lane, pairs: tuple[tuple[Queued, Settled], ...]) -> None:
@@ -515,16 +522,18 @@ class Courier:
             self.on_room()
 
 
-def _report(row: Queued, outcome: Outcome, now: datetime, *, no_dsn: bool) -> str:
+def _report(row: Queued, fate: Fate, now: datetime) -> str:
     """Choose what the sender is told; RFC 3461 sections 4.1 and 6.2."""
     asked = set(row.notify.split(",")) - {""}
-    if outcome is Outcome.BOUNCE:
+    if fate.outcome is Outcome.BOUNCE:
         # A bounce of a bounce ends at the postmaster.
         return "failed" if not asked or "FAILURE" in asked or not row.sender else ""
     if not row.sender:
         return ""
-    if outcome is Outcome.DONE:
-        return "relayed" if no_dsn and "SUCCESS" in asked else ""
+    if fate.outcome is Outcome.DONE:
+        # RFC 2852 section 4.1.4: nobody else will tell the sender of a deadline that has passed.
+        told = fate.relayed_without_by and "NEVER" not in asked
+        return "relayed" if told or (fate.relayed_without_dsn and "SUCCESS" in asked) else ""
     if row.notice_at is not None and row.notice_at <= now:
         return "delayed" if not asked or "DELAY" in asked else ""
     return ""

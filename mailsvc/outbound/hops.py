@@ -122,9 +122,11 @@ def _literal(domain: str) -> Hop:
     text = domain[1:-1]
     address = text[5:] if text[:5].lower() == "ipv6:" else text
     try:
-        return Hop(domain, (str(ip_address(address)),))
+        number = str(ip_address(address))
     except ValueError:
         raise NoHop(f"{domain} is no address", Status(5, 1, 2)) from None
+    # TLS knows names and numbers, and no brackets; RFC 6066 section 3.
+    return Hop(number, (number,))
 
 
 async def _exchanges(resolver: Resolver, domain: str) -> list[tuple[int, str]]:
@@ -135,7 +137,13 @@ async def _exchanges(resolver: Resolver, domain: str) -> list[tuple[int, str]]:
         raise NoHop(f"there is no domain {domain}", Status(5, 1, 2)) from None
     except Exception as error:  # noqa: BLE001 - DNS has many, and all of them may pass
         raise _later(domain, error) from None
-    return [(int(one.preference), str(one.name).rstrip(".").lower()) for one in found]
+    return [(int(one.preference), _name(one)) for one in found]
+
+
+def _name(record: Any) -> str:
+    """Read the name of a server; RFC 2181 section 11 allows any octets in it."""
+    octets: bytes = record.name.name
+    return octets.decode("ascii", "backslashreplace").rstrip(".").lower()
 
 
 async def _hosts(resolver: Resolver, domain: str, names: Sequence[str]) -> tuple[Hop, ...]:

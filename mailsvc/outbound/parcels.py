@@ -47,6 +47,7 @@ class LetterReader:
             returns=Return(row.returns) if row.returns else None,
             identifier=row.identifier,
             require_tls=row.require_tls,
+            deliver_by=row.deliver_by,
         )
 
     async def pieces(self, parcel: Parcel) -> AsyncIterator[bytes]:

@@ -17,12 +17,14 @@ class Way(NamedTuple):
         domain: Asked about in DNS; empty: the way is fixed.
         tls: How much TLS there must be.
         route: The fixed way; None: there is none.
+        require_tls: Only servers that promise to keep to TLS will do; RFC 8689.
     """
 
     name: str
     domain: str
     tls: TlsPolicy
     route: RouteSettings | None = None
+    require_tls: bool = False
 
     @property
     def login(self) -> tuple[str, str] | None:
@@ -45,10 +47,10 @@ def find_way(domain: str, settings: OutboundSettings, *, require_tls: bool = Fal
     mark = "!" if require_tls else ""
     if found is None:
         tls = TlsPolicy.VERIFIED if require_tls else settings.tls
-        return Way(f"{domain}{mark}", domain, tls)
+        return Way(f"{domain}{mark}", domain, tls, require_tls=require_tls)
     name, route = found
     tls = TlsPolicy.VERIFIED if require_tls else route.tls or settings.tls
-    return Way(f"route {name}{mark}", "", tls, route)
+    return Way(f"route {name}{mark}", "", tls, route, require_tls)
 
 
 async def find_servers(resolver: Resolver, way: Way) -> tuple[Hop, ...]:

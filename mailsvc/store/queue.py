@@ -25,6 +25,7 @@ from sqlalchemy import (
     update,
 )
 
+from mailsvc.model.envelope import DeliverBy
 from mailsvc.model.ids import IdSource
 from mailsvc.model.outgoing import Outcome
 from mailsvc.model.queued import Letter, Queued, QueueLease, Settled
@@ -64,6 +65,8 @@ _INSERT_QUEUE = BulkInsert(
     "held",
     "require_tls",
     "notice_at",
+    "deliver_by",
+    "by_mode",
     "created",
 )
 _INSERT_ATTEMPTS = BulkInsert(
@@ -128,6 +131,8 @@ def _queue_row(one: Queued, lease: QueueLease | None) -> tuple[Any, ...]:
         False,
         one.require_tls,
         None if one.notice_at is None else microseconds(one.notice_at),
+        None if one.deliver_by is None else microseconds(one.deliver_by.until),
+        "" if one.deliver_by is None else one.deliver_by.mode,
         created,
     )
 
@@ -342,4 +347,9 @@ def _queued(row: Row[Any]) -> Queued:
         original=row.orcpt,
         require_tls=row.require_tls,
         notice_at=row.notice_at,
+        deliver_by=row.deliver_by and _deadline(row.deliver_by, row.by_mode),
     )
+
+
+def _deadline(until: datetime, mode: str) -> DeliverBy:
+    return DeliverBy(until, returns="R" in mode, trace="T" in mode)

@@ -158,8 +158,10 @@ def _shown(conn: Connection, pairs: _Pairs) -> tuple[bool, bytes]:
     ).first()
     if found is None:
         return False, b""
-    # Only a failure gives the content back; RFC 3461 section 4.3.
-    whole = row.returns == "FULL" and one.report == "failed" and found.octets <= LARGEST_SHOWN
+    # Only a failure gives the content back, RFC 3461 section 4.3, and never what must not
+    # travel in clear, RFC 8689 section 5.
+    full = row.returns == "FULL" and not row.require_tls
+    whole = full and one.report == "failed" and found.octets <= LARGEST_SHOWN
     body = found.body
     if body is None:
         pieces = select(chunk.c.body).where(chunk.c.message_id == row.message)

@@ -290,6 +290,9 @@ queue = _table(
     Column("require_tls", Boolean, nullable=False, default=False),
     # When the sender is told of a delay; None: never, or done.
     Column("notice_at", UtcTime),
+    # BY: when, and what becomes of it then, "R" or "N", with a "T" to trace it; RFC 2852.
+    Column("deliver_by", UtcTime),
+    Column("by_mode", String(2), nullable=False, default=""),
     Column("created", UtcTime, nullable=False),
     Index("ix_queue_held_next_attempt", "held", "next_attempt"),
 )

@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -355,10 +356,13 @@ class Daemon:
         """Connect as another mail server does."""
         return SMTP(_HERE, self.ports["mx"], timeout=PATIENCE)
 
-    def submission(self, user: str) -> SMTP:
-        """Connect and log in as a user who sends."""
+    def submission(self, user: str, *, tls: bool = False) -> SMTP:
+        """Connect and log in as a user who sends; *tls*: by the certificate that it has made."""
         client = SMTP(_HERE, self.ports["submission"], timeout=PATIENCE)
         try:
+            if tls:
+                trusted = ssl.create_default_context(cafile=self.state / "tls/certificate.pem")
+                client.starttls(context=trusted)
             client.login(f"{user}@{self.domain}", self.passwords[user])
         except SMTPException:
             client.close()

@@ -38,13 +38,37 @@ def route_to(domain: str, port: int, **more: Any) -> dict[str, Any]:
     return {"domains": [domain], "host": "127.0.0.1", "port": port, **more}
 
 
-def send(daemon: Daemon, user: str, *to: str, subject: str = "hello", **options: Any) -> None:
-    """Send a message as a user."""
+def north_with(
+    make_daemon: MakeDaemon, *routes: Mapping[str, Any], prefix: Sequence[str] = (), **outbound: Any
+) -> Daemon:
+    """Start a daemon with these ways to other servers; a server that is away waits for an hour."""
+    settings = {
+        "hostname": "mail.north.test",
+        "first_run": {"domain": "north.test"},
+        "outbound": {
+            **QUICK,
+            "first_retry": "1h",
+            "routes": {f"way{number}": dict(one) for number, one in enumerate(routes)},
+            **outbound,
+        },
+    }
+    return make_daemon(settings=settings, prefix=prefix).start()
+
+
+def send(
+    daemon: Daemon,
+    user: str,
+    *to: str,
+    subject: str = "hello",
+    tls: bool = False,
+    **options: Any,
+) -> None:
+    """Send a message as a user, over TLS where asked for; *options* as smtplib takes them."""
     mail = EmailMessage()
     mail["From"], mail["To"] = f"{user}@{daemon.domain}", ", ".join(to)
     mail["Subject"] = subject
     mail.set_content("你好\n.\nlast line\n")
-    with closing(daemon.submission(user)) as client:
+    with closing(daemon.submission(user, tls=tls)) as client:
         client.send_message(mail, to_addrs=to, **options)
         client.quit()
 
@@ -71,3 +95,22 @@ def arrives(daemon: Daemon, user: str, *wanted: str) -> None:
     wait_until(
         lambda: sorted(subjects(daemon, user)) == sorted(wanted), f"{wanted} at {daemon.domain}"
     )
+
+
+def waiting(daemon: Daemon) -> list[dict[str, Any]]:
+    """List the recipients that wait."""
+    found: list[dict[str, Any]] = daemon.mailctl("queue", "list", "--json").parsed
+    return found
+
+
+def last_attempt(daemon: Daemon) -> dict[str, Any]:
+    """Give the latest attempt to deliver, once there is one, with all that was said."""
+    wait_until(lambda: attempts(daemon), "an attempt")
+    return max(attempts(daemon), key=lambda one: one["started"])
+
+
+def attempts(daemon: Daemon) -> list[dict[str, Any]]:
+    """List all attempts to deliver, each with what was said."""
+    queued = daemon.mailctl("trail", "search", "--event", "queued", "--json").parsed
+    shown = [daemon.mailctl("queue", "show", one["message"], "--json") for one in queued]
+    return [attempt for one in shown for attempt in one.parsed["attempts"]]

@@ -1,10 +1,14 @@
 """Servers that answer as no server should, each in a thread of its own."""
 
 import socket
+import ssl
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
+
+from mailsvc.config.settings import CertificateSettings
 
 PATIENCE = 20.0
 
@@ -19,9 +23,13 @@ class OddServer:
             hangs up behind the final dot, once. ``later``: 450 to each recipient, once.
             ``busy``: 421 to each second message on a connection. ``crowded``: bears two
             connections. ``deaf``: knows nobody. ``none``: works.
+        offers: What EHLO says.
+        tls: Its certificate, which brings STARTTLS; None: it has no TLS.
     """
 
     mood: str = "none"
+    offers: tuple[str, ...] = ("8BITMIME",)
+    tls: CertificateSettings | None = None
     messages: list[bytes] = field(default_factory=list)
     connections: int = 0
     commands: list[bytes] = field(default_factory=list)
@@ -62,6 +70,9 @@ class OddServer:
             line.sendall(b"421 too many connections\r\n")
             return
         line.sendall(b"220 odd.example ESMTP\r\n")
+        self._obey(line, heard, secure=False)
+
+    def _obey(self, line: socket.socket, heard: Iterable[bytes], *, secure: bool) -> None:
         done = 0
         for command in heard:
             verb = command.split()[0].upper() if command.strip() else b""
@@ -75,14 +86,26 @@ class OddServer:
                 done += 1
                 if self.once("cut"):
                     return
-            line.sendall(self._answer(verb))
+            line.sendall(self._answer(verb, secure=secure))
+            if verb == b"STARTTLS" and self.tls is not None:
+                self._switch_to_tls(line, self.tls)
+                return
             if verb == b"QUIT":
                 return
 
-    def _answer(self, verb: bytes) -> bytes:
+    def _switch_to_tls(self, line: socket.socket, files: CertificateSettings) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(files.certificate, files.key)
+        with context.wrap_socket(line, server_side=True) as secret, secret.makefile("rb") as heard:
+            self._obey(secret, heard, secure=True)
+
+    def _answer(self, verb: bytes, *, secure: bool) -> bytes:
         if verb == b"EHLO":
-            extra = b"250-STARTTLS\r\n" if self.mood == "inject" else b""
-            return b"250-odd.example\r\n" + extra + b"250 8BITMIME\r\n"
+            starttls = self.mood == "inject" or (self.tls is not None and not secure)
+            offers = ("odd.example", *self.offers, *(["STARTTLS"] if starttls else []))
+            return "".join([*(f"250-{one}\r\n" for one in offers), "250 HELP\r\n"]).encode()
+        if verb == b"STARTTLS" and self.mood != "inject":
+            return b"220 go\r\n"
         if verb == b"STARTTLS":
             return b"220 go\r\n250-odd\r\n250 AUTH PLAIN\r\n250 ok\r\n250 ok\r\n"
         if verb == b"RCPT" and self.mood == "deaf":
@@ -102,10 +125,19 @@ def _content(heard: Iterable[bytes]) -> bytes:
 
 
 @contextmanager
-def odd_server(mood: str) -> Iterator[OddServer]:
-    """Run one."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = OddServer(mood, port=listener.getsockname()[1])
+def odd_server(
+    mood: str = "none", address: str = "127.0.0.1", port: int = 0, **more: Any
+) -> Iterator[OddServer]:
+    """
+    Run one.
+
+    Args:
+        port: Where it listens; 0: anywhere.
+        more: As ``OddServer`` takes it.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.create_server((address, port), family=family) as listener:
+        server = OddServer(mood, port=listener.getsockname()[1], **more)
         threading.Thread(target=server.serve, args=(listener,), daemon=True).start()
         try:
             yield server

@@ -1,11 +1,14 @@
 """Our client against servers that work, refuse, lie, hang and go away."""
 
+import re
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mailsvc.model.address import parse_address
-from mailsvc.model.envelope import Notify, Return
+from mailsvc.model.envelope import DeliverBy, Notify, Return
 from mailsvc.model.outgoing import Fate, Outcome, Outgoing, OutgoingRecipient
 from mailsvc.outbound.client import Broken, encode_xtext
 from mailsvc.smtp.parameters import decode_xtext
@@ -103,6 +106,31 @@ def test_what_the_server_offers_is_used() -> None:
     ]
     assert server.messages == [CONTENT, b"x\r\n"]
     assert not server.conversation.usable
+
+
+@pytest.mark.parametrize(
+    ("offers", "seconds", "returns", "outcome", "said"),
+    [
+        ("DELIVERBY", 100, True, "done", " BY=(9[0-9]|100);RT"),
+        ("DELIVERBY", -100, False, "done", " BY=-100;NT"),
+        ("DELIVERBY", -1, True, "bounce", None),
+        ("HELP", 100, True, "bounce", None),
+        ("HELP", 100, False, "done", ""),
+    ],
+)
+def test_a_deadline_is_passed_on_or_sends_mail_back(
+    offers: str, seconds: int, returns: object, outcome: str, said: str | None
+) -> None:
+    """RFC 2852: what is left of it; a server that knows of none gets what may be late."""
+    server = FarServer((offers,))
+    until = datetime.now(UTC) + timedelta(seconds=seconds)
+    [fate] = _send(server, _mail(CONTENT, deliver_by=DeliverBy(until, bool(returns), trace=True)))
+
+    assert fate.outcome.value == outcome
+    assert fate.relayed_without_by == (said == "")
+    mail = next((one for one in server.heard if one.startswith("MAIL")), None)
+    assert (mail is None) == (said is None)
+    assert mail is None or re.fullmatch(f"MAIL FROM:<alice@test.com>{said}", mail)
 
 
 def test_a_server_that_knows_no_ehlo_is_talked_to() -> None:

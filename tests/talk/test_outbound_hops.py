@@ -116,8 +116,8 @@ def test_a_domain_without_mx_is_its_own_server() -> None:
     [("[192.0.2.9]", "192.0.2.9"), ("[IPv6:2001:db8::9]", "2001:db8::9")],
 )
 def test_a_literal_needs_no_dns(domain: str, address: str) -> None:
-    """RFC 5321 section 4.1.3."""
-    assert _hops({}, domain) == (Hop(domain, (address,)),)
+    """RFC 5321 section 4.1.3; its name, for TLS, is the address."""
+    assert _hops({}, domain) == (Hop(address, (address,)),)
 
 
 @pytest.mark.parametrize(
@@ -128,6 +128,7 @@ def test_a_literal_needs_no_dns(domain: str, address: str) -> None:
         ({("far", dns.MX): _mx((0, ""))}, "far", "5.1.10", "null MX"),
         ({("far", dns.TXT): []}, "far", "5.4.4", "neither MX nor address"),
         ({("far", dns.MX): _mx((1, "gone.far"))}, "far", "5.4.4", "no server of far"),
+        ({("far", dns.MX): [dns.Record_MX(1, b"\xff")]}, "far", "5.4.4", "no server of far"),
         ({("far", dns.MX): DNSServerError()}, "far", "4.4.3", "DNSServerError"),
         ({("far", dns.MX): DNSQueryRefusedError()}, "far", "4.4.3", "DNSQueryRefused"),
         ({("far", dns.MX): DNSQueryTimeoutError(1)}, "far", "4.4.3", "Timeout"),

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Connection, func, select, update
 
 from mailsvc.model.account import Account
+from mailsvc.model.envelope import DeliverBy
 from mailsvc.model.ids import MessageId
 from mailsvc.model.outgoing import Outcome
 from mailsvc.model.queued import Queued, Settled
@@ -63,6 +64,8 @@ def _fill(store: Store, alice: Account, *names: str, first: datetime = NOW) -> l
             returns="HDRS",
             identifier="id 1",
             original="rfc822;x@y",
+            require_tls=True,
+            deliver_by=DeliverBy(NOW + LATER, returns=False, trace=True),
         )
         for name in names
     ]
