@@ -210,9 +210,9 @@ class IIntake(Interface):
 class IDepartures(Interface):
     """Takes what leaves for other servers while its content is still in memory."""
 
-    def reserve(rows: Sequence[Queued]) -> QueueLease | None:
+    def reserve(rows: Sequence[Queued], octets: int) -> QueueLease | None:
         """
-        Make room for rows that are about to be stored.
+        Make room for the rows of a message that is about to be stored.
 
         Returns:
             With this lease they are stored, then ``take`` or ``give_up`` follows; None: they are
@@ -222,7 +222,7 @@ class IDepartures(Interface):
     def take(rows: Sequence[Queued], letter: Letter) -> None:
         """Send them now: they are stored."""
 
-    def give_up(rows: Sequence[Queued]) -> None:
+    def give_up(rows: Sequence[Queued], octets: int) -> None:
         """Give the room back: they were not stored, or nobody knows."""
 
     def look() -> None:

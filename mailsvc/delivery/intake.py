@@ -6,7 +6,6 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from mailsvc.config.settings import OutboundSettings
-from mailsvc.config.units import KIB
 from mailsvc.delivery.binary import BinaryConversion
 from mailsvc.delivery.delivered import Reporter
 from mailsvc.delivery.dkim import sign
@@ -30,9 +29,6 @@ from mailsvc.store.database import Database
 from mailsvc.store.deliveries import INLINE, DeliverBatch, digest_large
 from mailsvc.store.delivery import Delivery, letter_of
 from mailsvc.store.stories import header_key
-
-MOST_HANDED_OVER = 64 * KIB
-"""Octets of a message that stays in memory until it has left."""
 
 
 @implementer(IIntake)
@@ -121,8 +117,8 @@ class Intake:
 
     async def _write_leaving(self, delivery: Delivery, departures: IDepartures) -> None:
         """Write a message that leaves, and hand it over while its content is in memory."""
-        rows, small = delivery.queued, delivery.octets <= MOST_HANDED_OVER
-        lease = departures.reserve(rows) if small else None
+        rows, small = delivery.queued, delivery.octets <= INLINE
+        lease = departures.reserve(rows, delivery.octets) if small else None
         if lease is None:
             await self._write(delivery)
             departures.look()
@@ -131,7 +127,7 @@ class Intake:
         try:
             await self._write(delivery._replace(lease=lease))
         except BaseException:
-            departures.give_up(rows)
+            departures.give_up(rows, delivery.octets)
             raise
         departures.take(rows, letter)
 

@@ -1,7 +1,5 @@
 """Which recipients a message leaves for, and as what."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from datetime import timedelta
 
 from mailsvc.config.settings import Forwarding, OutboundSettings
@@ -37,10 +35,10 @@ def leaving(
     for recipient in envelope.recipients:
         for address in recipient.remote:
             if address not in found:
-                row = _queued(envelope, recipient, address, message, ids, settings)
                 sender = _sender(envelope, recipient, address, settings, secret)
-                found[address] = replace(row, sender=sender)
-    return tuple(_with_deadline(envelope, found.values()))
+                row = _queued(envelope, recipient, address, message, ids, settings)
+                found[address] = _with_deadline(envelope, row._replace(sender=sender))
+    return tuple(found.values())
 
 
 def is_passed_on(recipient: Recipient) -> bool:
@@ -81,7 +79,7 @@ def _queued(
     return Queued(
         id=ids.next(),
         message=message,
-        sender=str(envelope.sender or ""),
+        sender="",
         recipient=str(address),
         domain=address.domain,
         attempts=0,
@@ -96,14 +94,13 @@ def _queued(
     )
 
 
-def _with_deadline(envelope: Envelope, rows: Iterable[Queued]) -> Iterator[Queued]:
+def _with_deadline(envelope: Envelope, row: Queued) -> Queued:
     """Hold to BY; RFC 2852 section 4.1."""
     deadline = envelope.deliver_by
-    for row in rows:
-        kept = replace(row, deliver_by=deadline)
-        if deadline is None or deadline.until >= row.expires:
-            yield kept
-        elif deadline.returns:
-            yield replace(kept, expires=deadline.until, notice_at=None)
-        else:
-            yield replace(kept, notice_at=deadline.until)
+    if deadline is None:
+        return row
+    if deadline.until >= row.expires:
+        return row._replace(deliver_by=deadline)
+    if deadline.returns:
+        return row._replace(deliver_by=deadline, expires=deadline.until, notice_at=None)
+    return row._replace(deliver_by=deadline, notice_at=deadline.until)

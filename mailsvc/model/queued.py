@@ -1,6 +1,5 @@
 """One recipient on another server, as it waits in the queue."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
@@ -11,8 +10,7 @@ from mailsvc.model.outgoing import Outcome
 from mailsvc.model.status import Status
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Queued:
+class Queued(NamedTuple):
     """
     One recipient of a message that leaves.
 
@@ -50,8 +48,7 @@ class Queued:
     deliver_by: DeliverBy | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settled:
+class Settled(NamedTuple):
     """
     What became of one attempt.
 
@@ -76,7 +73,7 @@ class Settled:
     host: str = ""
     tls: str = ""
     conversation: str = ""
-    status: Status = Status(2, 0, 0)  # noqa: RUF009 - immutable
+    status: Status = Status(2, 0, 0)
     report: str = ""
 
     @property

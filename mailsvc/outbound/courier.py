@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from twisted.logger import Logger
 
 from mailsvc.background import Background
 from mailsvc.config.settings import OutboundSettings
-from mailsvc.config.units import KIB
+from mailsvc.config.units import KIB, MIB
 from mailsvc.errors import MailError
 from mailsvc.model.outgoing import Fate, Outcome
 from mailsvc.model.queued import Attempted, Letter, Queued, QueueLease, Settled
@@ -34,6 +34,8 @@ CLAIM = 250
 """Rows taken at once."""
 LOW = 100
 """Rows in hand below which more are taken at once, and not with many at the next look."""
+MOST_OCTETS = 64 * MIB
+"""Octets of fresh messages that wait in memory to leave."""
 MOST_OF_LANE = 500
 """Rows of one way in hand: one that is slow must not fill everything."""
 INLINE = 64 * KIB
@@ -126,7 +128,10 @@ class Courier:
         self._now = now
         self._lanes: dict[str, _Lane] = {}
         self._reader = LetterReader(database)
-        self._in_hand: dict[int, datetime] = {}
+        self._in_hand: dict[int, int] = {}
+        """Rows, with the octets that leave our memory with them."""
+        self._octets = 0
+        """Of fresh messages in memory."""
         self._reserved = 0
         self._behind = True
         """Whether rows that are due may wait in the database: fresh ones must not overtake them."""
@@ -183,8 +188,7 @@ class Courier:
             ]
             rows = await self._database.write(claim, self._owner, LEASE, CLAIM, busy)
             if rows:
-                until = self._now() + LEASE
-                self._in_hand |= {row.id: until for row in rows}
+                self._in_hand |= dict.fromkeys((row.id for row in rows), 0)
                 await self._take(rows)
             self._behind = len(rows) == CLAIM or bool(busy)
             if len(rows) < CLAIM:
@@ -203,40 +207,49 @@ class Courier:
         if self._in_hand:
             await self._database.write(give_back, self._owner, tuple(self._in_hand))
         self._in_hand.clear()
+        self._octets = 0
         self._lanes.clear()
 
     # Fresh mail.
 
-    def reserve(self, rows: Sequence[Queued]) -> QueueLease | None:
+    def reserve(self, rows: Sequence[Queued], octets: int) -> QueueLease | None:
         """
         Make room for rows that are about to be stored, when they can leave at once.
+
+        Args:
+            octets: Of their message, which stays in memory until it has left.
 
         Returns:
             None: they wait in the database, behind those that were there before.
         """
         lanes = [self._lane(row) for row in rows]
-        in_hand = len(self._in_hand) + self._reserved
-        if in_hand + len(rows) > MOST_IN_HAND or any(one.rows >= MOST_OF_LANE for one in lanes):
-            self._behind = True
+        full = (
+            len(self._in_hand) + self._reserved + len(rows) > MOST_IN_HAND
+            or self._octets + octets > MOST_OCTETS
+            or any(one.rows >= MOST_OF_LANE for one in lanes)
+        )
+        self._behind = self._behind or full
         if self._behind or not self.running or any(one.closed_until for one in lanes):
             return None
         self._reserved += len(rows)
+        self._octets += octets
         return QueueLease(self._owner, self._now() + LEASE)
 
     def take_fresh(self, rows: Sequence[Queued], letter: Letter) -> None:
         """Send rows that were stored with our lease."""
-        self.give_up(rows)
-        until = self._now() + LEASE
-        self._in_hand |= {row.id: until for row in rows}
+        self._reserved -= len(rows)
+        self._in_hand |= dict.fromkeys((row.id for row in rows), 0)
+        self._in_hand[rows[0].id] = letter.octets
         lanes: dict[str, list[Queued]] = {}
         for row in rows:
             lanes.setdefault(self._lane(row).way.name, []).append(row)
         for name, some in lanes.items():
             self._hand_out(self._lanes[name], some, {rows[0].message: letter})
 
-    def give_up(self, rows: Sequence[Queued]) -> None:
+    def give_up(self, rows: Sequence[Queued], octets: int) -> None:
         """Give room back."""
         self._reserved -= len(rows)
+        self._octets -= octets
 
     # Sorting.
 
@@ -408,6 +421,12 @@ class Courier:
             talk.abort()
             self._let_go(lane, parcel.rows)
             raise
+        except Exception:  # noqa: BLE001 - a mistake of ours must not keep mail back
+            self._log.failure("a message could not be sent")
+            talk.abort()
+            fault = Broken("a fault of ours", Status(4, 3, 0))
+            await self._broken(lane, connected, parcel, fault, started)
+            return False
         said = str(talk.transcript)
         pairs = tuple(
             (row, self._settled(row, fate, started, connected, said))
@@ -454,7 +473,7 @@ class Courier:
         self, row: Queued, fate: Fate, started: datetime, connected: Connected, said: str
     ) -> Settled:
         done = self._judged(row, fate, started, connected.host, said)
-        return replace(done, tls=connected.cipher)
+        return done._replace(tls=connected.cipher) if connected.cipher else done
 
     def _judged(
         self,
@@ -516,7 +535,7 @@ class Courier:
     def _let_go(self, lane: _Lane, rows: Iterable[Queued]) -> None:
         had_enough = not self.hungry
         for row in rows:
-            self._in_hand.pop(row.id, None)
+            self._octets -= self._in_hand.pop(row.id, 0)
             lane.rows -= 1
         if self.running and had_enough and self.hungry:
             self.on_room()

@@ -66,17 +66,17 @@ class Outbox(Rounds):
         )
         self.courier.on_room = self.wake
 
-    def reserve(self, rows: Sequence[Queued]) -> QueueLease | None:
-        """Make room for rows that are about to be stored."""
-        return self.courier.reserve(rows)
+    def reserve(self, rows: Sequence[Queued], octets: int) -> QueueLease | None:
+        """Make room for the rows of a message that is about to be stored."""
+        return self.courier.reserve(rows, octets)
 
     def take(self, rows: Sequence[Queued], letter: Letter) -> None:
         """Send what was just stored."""
         self.courier.take_fresh(rows, letter)
 
-    def give_up(self, rows: Sequence[Queued]) -> None:
+    def give_up(self, rows: Sequence[Queued], octets: int) -> None:
         """Give room back."""
-        self.courier.give_up(rows)
+        self.courier.give_up(rows, octets)
 
     def look(self) -> None:
         """Take mail that has just come, unless there is enough to do."""

@@ -5,6 +5,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Dialect, Table, insert
 
+from mailsvc.store.driver import driver_of, translated
+
 
 class BulkInsert:
     """
@@ -27,7 +29,11 @@ class BulkInsert:
     def __call__(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert *rows*; at least one."""
         text, positional = self._text(connection.dialect)
-        if positional:
+        driver = driver_of(connection)
+        if driver is not None:
+            with translated(text):
+                driver.executemany(text, rows)
+        elif positional:
             connection.exec_driver_sql(text, list(rows))
         else:
             connection.exec_driver_sql(

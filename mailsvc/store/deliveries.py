@@ -14,6 +14,7 @@ from mailsvc.model.queued import Queued
 from mailsvc.model.quota import Usage, share_told
 from mailsvc.store.bulk import BulkInsert
 from mailsvc.store.delivery import Delivery, Target, WholeContent
+from mailsvc.store.driver import DriverStatement, as_list, driver_of, numbers_of
 from mailsvc.store.notices import WriteNotice, limit_notices, quota_notice
 from mailsvc.store.portable import PortableQuery
 from mailsvc.store.queue import add_to_queue
@@ -35,6 +36,11 @@ _COUNTERS = (
     .where(folder.c.id.in_(bindparam("folders", expanding=True)))
     .order_by(folder.c.id)
     .with_for_update()
+)
+_COUNTERS_DIRECT = DriverStatement(
+    select(folder.c.id, folder.c.account_id, folder.c.uidnext, folder.c.modseq)
+    .where(folder.c.id.in_(numbers_of("folders")))
+    .order_by(folder.c.id)
 )
 _USED = (
     select(
@@ -78,6 +84,7 @@ _UPDATE_FOLDER = (
         octets=folder.c.octets + bindparam("more_octets"),
     )
 )
+_UPDATE_FOLDER_DIRECT = DriverStatement(_UPDATE_FOLDER)
 
 
 class RecipientGone(MailError):
@@ -348,8 +355,12 @@ def _lock_folders(connection: Connection, items: Sequence[Delivery]) -> dict[int
     """Read the counters of all folders concerned, and keep others from changing them."""
     wanted = sorted({target.folder for item in items for target in item.targets})
     found: dict[int, _Folder] = {}
+    driver = driver_of(connection)
     for some in _slices(wanted):
-        rows = connection.execute(_COUNTERS, {"folders": some})
+        if driver is None:
+            rows = connection.execute(_COUNTERS, {"folders": some}).all()
+        else:
+            rows = _COUNTERS_DIRECT.rows(driver, folders=as_list(some))
         for number, account, uidnext, modseq in rows:
             found[number] = _Folder(account, uidnext, modseq + 1)
     return found
@@ -511,7 +522,10 @@ def _update_folders(connection: Connection, folders: dict[int, _Folder]) -> None
         for number, counters in folders.items()
         if counters.new_messages
     ]
-    if changes:
+    driver = driver_of(connection)
+    if changes and driver is not None:
+        _UPDATE_FOLDER_DIRECT.many(driver, changes)
+    elif changes:
         connection.execute(_UPDATE_FOLDER, changes)
 
 

@@ -9,6 +9,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import QueuePool
 
 from mailsvc.errors import ConfigError, StartError
+from mailsvc.store.driver import driver_of, translated
 
 _PRAGMAS = (
     "PRAGMA synchronous = FULL",  # 250 means that a power cut loses nothing
@@ -32,6 +33,7 @@ _WRITER_PRAGMAS = (
     "PRAGMA wal_autocheckpoint = 2000",
     "PRAGMA journal_size_limit = 41943040",  # octets the WAL may keep: one such round
 )
+_BEGIN = "BEGIN IMMEDIATE"
 _READER_PRAGMAS = ("PRAGMA cache_size = -8192", "PRAGMA query_only = ON")
 
 # Seconds, but for one in milliseconds. A server that vanishes without a word must not hold
@@ -152,7 +154,10 @@ def _sqlite(url: URL, size: int, *, writes: bool) -> Engine:
 
         @event.listens_for(engine, "begin")
         def start(connection: Connection) -> None:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            driver = driver_of(connection)
+            assert driver is not None  # noqa: S101 - the engine is SQLite's
+            with translated(_BEGIN):
+                driver.execute(_BEGIN)
 
     return engine
 

@@ -5,7 +5,7 @@ A courier takes rows by a lease, for a time: compare and swap, so that two of th
 same row, on any engine, and the rows of one that died are taken by others.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -30,6 +30,7 @@ from mailsvc.model.ids import IdSource
 from mailsvc.model.outgoing import Outcome
 from mailsvc.model.queued import Letter, Queued, QueueLease, Settled
 from mailsvc.store.bulk import BulkInsert
+from mailsvc.store.driver import DriverStatement, as_list, driver_of, numbers_of
 from mailsvc.store.stories import INSERT_STORY
 from mailsvc.store.tables import attempt, message, microseconds, queue, released
 
@@ -81,6 +82,10 @@ _INSERT_ATTEMPTS = BulkInsert(
     "outcome",
     "conversation",
 )
+_OWNERS_DIRECT = DriverStatement(
+    select(queue.c.id, queue.c.lease_owner).where(queue.c.id.in_(numbers_of("numbers")))
+)
+_DELETE_DIRECT = DriverStatement(delete(queue).where(queue.c.id.in_(numbers_of("numbers"))))
 _INSERT_RELEASED = BulkInsert(released, "folder_id", "uid", "message_id")
 
 
@@ -235,10 +240,7 @@ def settle(
         The numbers of the rows that count: the others are somebody else's by now.
     """
     owners = {one.id: owner for owner, _, one in results}
-    mine = select(queue.c.id, queue.c.lease_owner).where(queue.c.id.in_(owners))
-    found = {
-        row.id for row in conn.execute(mine.with_for_update()) if row.lease_owner == owners[row.id]
-    }
+    found = {number for number, owner in _owners(conn, owners) if owner == owners[number]}
     counted = [(row, one) for _, row, one in results if one.id in found]
     if not counted:
         return found
@@ -250,9 +252,26 @@ def settle(
             _wait(conn, row, one)
     ended = [(row, one) for row, one in counted if one.ended]
     if ended:
-        conn.execute(delete(queue).where(queue.c.id.in_([one.id for _, one in ended])))
+        _delete(conn, [one.id for _, one in ended])
         _INSERT_RELEASED(conn, [(_NO_FOLDER, one.id, row.message) for row, one in ended])
     return found
+
+
+def _owners(conn: Connection, numbers: Collection[int]) -> Sequence[Any]:
+    """Read who has rows, and keep others from taking them meanwhile."""
+    driver = driver_of(conn)
+    if driver is not None:
+        return _OWNERS_DIRECT.rows(driver, numbers=as_list(numbers))
+    mine = select(queue.c.id, queue.c.lease_owner).where(queue.c.id.in_(numbers))
+    return conn.execute(mine.with_for_update()).all()
+
+
+def _delete(conn: Connection, numbers: Sequence[int]) -> None:
+    driver = driver_of(conn)
+    if driver is not None:
+        _DELETE_DIRECT.rows(driver, numbers=as_list(numbers))
+    else:
+        conn.execute(delete(queue).where(queue.c.id.in_(numbers)))
 
 
 def list_rows(conn: Connection, numbers: Sequence[int]) -> list[Queued]:

@@ -132,7 +132,7 @@ def test_one_that_waits_is_tried_again(store: Store, alice: Account) -> None:
     assert _settle(store, 1, row, Outcome.LATER, **later) == {row.id}
 
     [again] = store.do(claim, 2, LEASE, 10)
-    assert again == replace(row, attempts=1)
+    assert again == row._replace(attempts=1)
     _settle(store, 2, row, Outcome.UNKNOWN, next_attempt=NOW + LATER)
     assert store.do(claim, 3, LEASE, 10) == []
     kept = store.do(lambda conn: conn.execute(select(attempt).order_by(attempt.c.id)).all())
