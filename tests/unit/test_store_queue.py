@@ -1,6 +1,5 @@
 """The queue in each database: nobody has a row twice, and none is lost."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
