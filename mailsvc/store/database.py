@@ -1,8 +1,8 @@
 """The door to the database: queries on a few threads, writes in group commits."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from sqlite3 import Connection as SqliteConnection
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 from twisted.internet.interfaces import IReactorFromThreads
@@ -12,6 +12,7 @@ from mailsvc.model.ids import IdSource
 from mailsvc.store.checkpoints import Checkpoints
 from mailsvc.store.engine import Engines
 from mailsvc.store.glances import Glances
+from mailsvc.store.portable import CALLS, Call
 from mailsvc.store.readers import Readers
 from mailsvc.store.transactions import BatchQuery
 from mailsvc.store.two_writers import TwoWriters
@@ -133,11 +134,8 @@ class Database:
             StorageFailed, StorageFull, TooBusy: Nothing was changed.
             Exception: Whatever *query* raises; nothing was changed.
         """
-
-        def perform(connection: Connection) -> Result:
-            return query(connection, *args, **kwargs)
-
-        return await self._writers[0].submit(_perform_each, perform)
+        result: Result = await self._writers[0].submit(CALLS, Call(query, args, kwargs))
+        return result
 
     async def write_batch(
         self, query: BatchQuery[Item, Result], item: Item, *, octets: int = 0, shard: int = 0
@@ -161,9 +159,3 @@ class Database:
         if self._checkpoints is not None:
             self._checkpoints.count(octets)
         return written
-
-
-def _perform_each(
-    connection: Connection, items: Sequence[Callable[[Connection], Any]]
-) -> Sequence[Any]:
-    return [perform(connection) for perform in items]

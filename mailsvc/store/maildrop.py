@@ -21,6 +21,7 @@ from mailsvc.model.ids import AccountId, FolderId, MessageId
 from mailsvc.model.maildrop import Lease, Snapshot
 from mailsvc.store.database import Database
 from mailsvc.store.local_leases import LocalLeases
+from mailsvc.store.portable import portable
 from mailsvc.store.removal import release_entries
 from mailsvc.store.tables import chunk, entry, expunged, folder, lock, message
 
@@ -287,6 +288,7 @@ def clear(conn: Connection, lease: Lease, uids: Sequence[int]) -> bool:
     return True
 
 
+@portable
 def remove(conn: Connection, inbox: FolderId, uids: Sequence[int]) -> None:
     """Remove messages from a maildrop that nobody else has open; RFC 1939 section 6."""
     modseq = conn.scalar(select(folder.c.modseq).where(folder.c.id == inbox).with_for_update())

@@ -1,14 +1,15 @@
 """Writes that another process can do for us."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection
 
 from mailsvc.model.ids import IdSource
 from mailsvc.store.transactions import BatchQuery
 
+Query = TypeVar("Query", bound=Callable[..., Any])
 Recipe = Callable[[IdSource], BatchQuery[Any, Any]]
 """
 Makes a query in the process that runs it, with that process's source of numbers.
@@ -37,3 +38,49 @@ class PortableQuery(ABC):
     @abstractmethod
     def __call__(self, connection: Connection, items: Sequence[Any]) -> Sequence[Any]:
         """Write many items."""
+
+
+class Call(NamedTuple):
+    """
+    A query that changes the database, with its arguments.
+
+    Args:
+        query: A function of a module, marked by ``portable`` when another process can run it.
+    """
+
+    query: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+
+
+_PORTABLE: set[Callable[..., Any]] = set()
+
+
+def portable(query: Query) -> Query:
+    """Mark a query that another process can run: all that goes in and out can be pickled."""
+    _PORTABLE.add(query)
+    return query
+
+
+class Calls(PortableQuery):
+    """Runs each of some queries of any kind; a ``BatchQuery``."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """Makes the same there."""
+        return _calls
+
+    def parcel(self, item: Call) -> Call | None:
+        """Give what was marked."""
+        return item if item.query in _PORTABLE else None
+
+    def __call__(self, connection: Connection, items: Sequence[Call]) -> Sequence[Any]:
+        """Run them."""
+        return [one.query(connection, *one.args, **one.kwargs) for one in items]
+
+
+CALLS = Calls()
+
+
+def _calls(_: IdSource) -> Calls:
+    return CALLS

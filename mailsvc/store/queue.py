@@ -31,6 +31,7 @@ from mailsvc.model.outgoing import Outcome
 from mailsvc.model.queued import Letter, Queued, QueueLease, Settled
 from mailsvc.store.bulk import BulkInsert
 from mailsvc.store.driver import DriverStatement, as_list, driver_of, numbers_of
+from mailsvc.store.portable import portable
 from mailsvc.store.stories import INSERT_STORY
 from mailsvc.store.tables import attempt, message, microseconds, queue, released
 
@@ -142,6 +143,7 @@ def _queue_row(one: Queued, lease: QueueLease | None) -> tuple[Any, ...]:
     )
 
 
+@portable
 def claim(
     conn: Connection, owner: int, lease: timedelta, most: int, busy: Iterable[str] = ()
 ) -> list[Queued]:
@@ -173,6 +175,7 @@ def claim(
     return [_queued(row) for row in conn.execute(ours.order_by(queue.c.id))]
 
 
+@portable
 def renew(conn: Connection, owner: int, numbers: Sequence[int], lease: timedelta) -> set[int]:
     """Keep rows for longer; gives those that are still ours."""
     until = datetime.now(UTC) + lease
@@ -181,12 +184,14 @@ def renew(conn: Connection, owner: int, numbers: Sequence[int], lease: timedelta
     return set(conn.scalars(select(queue.c.id).where(*mine)))
 
 
+@portable
 def give_back(conn: Connection, owner: int, numbers: Sequence[int]) -> None:
     """Let others have rows that nothing was tried with."""
     mine = (queue.c.id.in_(numbers), queue.c.lease_owner == owner)
     conn.execute(update(queue).where(*mine).values(lease_owner=None, lease_until=None))
 
 
+@portable
 def postpone(conn: Connection, owner: int, numbers: Sequence[int], until: datetime) -> None:
     """Let rows wait, without an attempt: their server is known to be away."""
     mine = (queue.c.id.in_(numbers), queue.c.lease_owner == owner)

@@ -10,6 +10,7 @@ from mailsvc.model.ids import earliest_at, milliseconds_of
 from mailsvc.model.receipt import queue_id
 from mailsvc.model.story import Happening, StoryFilter, StoryRow
 from mailsvc.store.bulk import BulkInsert
+from mailsvc.store.portable import portable
 from mailsvc.store.tables import account, trail
 
 MOST_TOLD = 2000
@@ -49,6 +50,7 @@ def _key(digest: int, hour: int) -> int:
     return hour << 32 | digest
 
 
+@portable
 def write_stories(conn: Connection, rows: Sequence[tuple[int, Happening]]) -> None:
     """Write rows; each has its number already, for that is its time."""
     INSERT_STORY(
