@@ -3,7 +3,7 @@
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Generic, TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -53,39 +53,148 @@ class _Begun(Generic[Result]):
                 return result
 
 
+class Pause(Deferred[None]):
+    """
+    A wait for one thing, which is mostly cheaper than a Deferred: work of ``Background`` that
+    awaits it goes on at once when it is over. Everywhere else it is a Deferred.
+    """
+
+    run: "_Run | None" = None
+    """Who waits; None: nobody does, or not in ``Background``."""
+    over = False
+    """Whether whoever waited goes on already."""
+
+    def __await__(self) -> Generator[Deferred[None], Any, None]:
+        """Wait for ``end`` or ``fail``."""
+        if self.called:
+            yield from super().__await__()
+        else:
+            yield self
+
+    def end(self) -> None:
+        """Let the work go on; a work that was cancelled does not hear of it."""
+        run, self.run = self.run, None
+        if run is not None:
+            self.over = True
+            run.go_on(None)
+        elif not self.over:
+            self.callback(None)
+
+    def fail(self, error: Exception) -> None:
+        """Raise an error where the work waits; as ``end``."""
+        run, self.run = self.run, None
+        if run is not None:
+            self.over = True
+            run.throw(error)
+        elif not self.over:
+            self.errback(error)
+
+
+class _Run:
+    """
+    Drives one coroutine, as ``Deferred.fromCoroutine`` does.
+
+    Args:
+        work: What is driven.
+        done: Called once at the end, with the error or None.
+    """
+
+    __slots__ = ("_done", "_waiting", "_work")
+
+    def __init__(
+        self,
+        work: Coroutine[Deferred[Any], Any, Any],
+        done: Callable[["_Run", BaseException | None], object],
+    ) -> None:
+        self._work = work
+        self._done = done
+        self._waiting: Deferred[Any] | None = None
+
+    def go_on(self, value: Any) -> None:
+        """Go on with what was waited for, until the next wait or the end."""
+        self._step(self._work.send, value)
+
+    def throw(self, error: BaseException) -> None:
+        """Go on with an error."""
+        self._step(self._work.throw, error)
+
+    def cancel(self) -> None:
+        """Raise ``CancelledError`` where the work waits."""
+        waiting = self._waiting
+        if isinstance(waiting, Pause):
+            waiting.fail(CancelledError())
+        elif waiting is not None:
+            waiting.cancel()
+
+    def _step(self, step: Callable[[Any], Deferred[Any]], argument: Any) -> None:
+        while True:
+            self._waiting = None
+            try:
+                waiting = step(argument)
+            except StopIteration:
+                self._done(self, None)
+                return
+            except BaseException as error:  # noqa: BLE001 - told at the end, like any result
+                self._done(self, error)
+                return
+            self._waiting = waiting
+            if type(waiting) is Pause:
+                waiting.run = self
+                return
+            # A result that is there already must not make the stack grow.
+            there: list[Any] = []
+            _ = waiting.addBoth(self._answer, there)
+            if not there:
+                there.append(self)
+                return
+            step, argument = self._next(there[0])
+
+    def _answer(self, result: Any, there: list[Any]) -> None:
+        if there:
+            self._step(*self._next(result))
+        else:
+            there.append(result)
+
+    def _next(self, result: Any) -> tuple[Callable[[Any], Deferred[Any]], Any]:
+        if isinstance(result, Failure):
+            return self._work.throw, result.value
+        return self._work.send, result
+
+
 class Background:
     """Owns the coroutines that were started without a caller to answer to."""
 
     _log = Logger()
 
     def __init__(self) -> None:
-        self._running: set[Deferred[Any]] = set()
+        self._running: dict[_Run, str] = {}
+        self._drained: list[Deferred[None]] = []
 
     def start(self, work: Coroutine[Deferred[Any], Any, Any], name: str) -> None:
         """Start *work*; *name* stands in the log when it fails."""
-        running = Deferred.fromCoroutine(work)
-        self._running.add(running)
+        run = _Run(work, self._done)
+        self._running[run] = name
+        run.go_on(None)
 
-        def done(result: object) -> None:
-            self._running.discard(running)
-            if isinstance(result, Failure) and not result.check(CancelledError):
-                self._log.failure("{name} failed", failure=result, name=name)
-
-        _ = running.addBoth(done)
+    def _done(self, run: _Run, error: BaseException | None) -> None:
+        name = self._running.pop(run)
+        if error is not None and not isinstance(error, CancelledError):
+            self._log.failure("{name} failed", failure=Failure(error), name=name)
+        if not self._running:
+            drained, self._drained = self._drained, []
+            for one in drained:
+                one.callback(None)
 
     def __len__(self) -> int:
         """Count what is still running."""
         return len(self._running)
 
     async def drain(self) -> None:
-        """Wait until everything that runs now has ended."""
+        """Wait until everything has ended."""
         while self._running:
-            waiting: list[Deferred[None]] = []
-            for running in self._running:
-                ended: Deferred[None] = Deferred()
-                _ = running.addBoth(_pass_and_tell, ended)
-                waiting.append(ended)
-            await DeferredList(waiting)
+            drained: Deferred[None] = Deferred()
+            self._drained.append(drained)
+            await drained
 
     async def drain_within(self, clock: IReactorTime, seconds: float) -> None:
         """Do the same; what has not ended after some seconds is cancelled."""
@@ -98,10 +207,5 @@ class Background:
 
     def cancel(self) -> None:
         """Cancel everything that still runs."""
-        for running in tuple(self._running):
-            running.cancel()
-
-
-def _pass_and_tell(result: Any, ended: "Deferred[None]") -> Any:
-    ended.callback(None)
-    return result
+        for run in tuple(self._running):
+            run.cancel()

@@ -3,7 +3,7 @@
 import ipaddress
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import idna
@@ -42,9 +42,18 @@ class Address:
 
     local: str
     domain: str
+    _text: str = field(init=False, repr=False, compare=False)
+    """Made once, for it is written often."""
+
+    def __post_init__(self) -> None:
+        """Write it."""
+        object.__setattr__(self, "_text", self._written())
 
     def __str__(self) -> str:
         """Write it as in a path, quoted where it must be."""
+        return self._text
+
+    def _written(self) -> str:
         if _DOT_STRING_UTF8.fullmatch(self.local):
             return f"{self.local}@{self.domain}"
         quoted = self.local.replace("\\", "\\\\").replace('"', '\\"')

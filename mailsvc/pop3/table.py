@@ -74,6 +74,7 @@ COMMANDS = {
     b"QUIT": Command(_FIRST.quit_, _THEN.quit_),
 }
 
+_NO_COMMAND = Command(None, None)
 _log = Logger()
 
 
@@ -90,11 +91,15 @@ async def answer(session: Session, line: bytes) -> Reply:
         return _count(session, await _perform(session, b"AUTH", awaiting, line))
     word, _, rest = line.partition(b" ")
     verb = word.upper()
-    reply = await _ask(session, verb, rest)
+    command = COMMANDS.get(verb, _NO_COMMAND)
+    argument = rest if command.raw else rest.rstrip(b" ")
+    found = _choose(session, command, argument)
+    if not isinstance(found, Reply):
+        found = await _perform(session, verb, found, argument)
     if verb != b"USER":
         # PASS comes "immediately after a successful USER"; RFC 1939 section 7.
         session.waiting_user = None
-    return _count(session, reply)
+    return _count(session, found)
 
 
 def answer_bad(session: Session, bad: BadLine) -> Reply:
@@ -105,9 +110,9 @@ def answer_bad(session: Session, bad: BadLine) -> Reply:
     return _count(session, too_long if isinstance(bad, LineTooLong) else BARE_LF)
 
 
-async def _ask(session: Session, verb: bytes, rest: bytes) -> Reply:
-    command = COMMANDS.get(verb)
-    if command is None:
+def _choose(session: Session, command: Command, argument: bytes) -> Answer | Reply:
+    """Compare the session with the columns of the row; a reply is a refusal."""
+    if command is _NO_COMMAND:
         return UNKNOWN
     logged_in = session.open_maildrop is not None
     perform = command.transaction if logged_in else command.authorization
@@ -115,10 +120,7 @@ async def _ask(session: Session, verb: bytes, rest: bytes) -> Reply:
         return WRONG_STATE_AFTER_LOGIN if logged_in else WRONG_STATE_BEFORE_LOGIN
     if command.password and not session.may_log_in:
         return NEED_TLS
-    argument = rest if command.raw else rest.rstrip(b" ")
-    if not _fits(command, argument):
-        return BAD_ARGUMENT
-    return await _perform(session, verb, perform, argument)
+    return perform if _fits(command, argument) else BAD_ARGUMENT
 
 
 def _fits(command: Command, argument: bytes) -> bool:

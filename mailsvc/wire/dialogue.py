@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IAddress, IDelayedCall, IPushProducer, I
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from mailsvc.background import Pause
 from mailsvc.model.channel import PLAIN_TEXT, Channel
 from mailsvc.model.envelope import Client
 from mailsvc.wire.channel import channel_of
@@ -126,11 +127,13 @@ class Dialogue:
         "_clock",
         "_deadline",
         "_ended",
+        "_latest",
         "_out",
         "_paused",
         "_resting",
         "_skipping",
         "_timer",
+        "_timer_at",
         "_transaction_end",
         "_transport",
         "_waiter",
@@ -154,6 +157,8 @@ class Dialogue:
         self.longest_line = longest_line
         self.session_end = clock.seconds() + longest_session
         self._transaction_end = _NEVER
+        self._latest = self.session_end
+        """When the client is sent away whatever it does."""
         self.idle = False
         """Whether the conversation waits for the client's next line."""
         self.channel = PLAIN_TEXT
@@ -167,10 +172,11 @@ class Dialogue:
         self.unsent = 0
         """Octets that were written and not yet flushed."""
         self._ended: type[Exception] | None = None
-        self._waiter: Deferred[None] | None = None
+        self._waiter: Pause | None = None
         self._resting: Deferred[None] | None = None
         self._deadline: float | None = None
         self._timer: IDelayedCall | None = None
+        self._timer_at = _NEVER
         self._paused = False
         self._blocked = False
         self._skipping = b""
@@ -236,13 +242,14 @@ class Dialogue:
             HungUp, TimedOut, Stopping: There will be no line.
         """
         while self._ended is not HungUp:
-            end = self._buffer.find(b"\n", self._at)
+            buffer, at = self._buffer, self._at
+            end = buffer.find(b"\n", at)
             if end >= 0:
                 return self._cut(end)
             if self._skipping:
                 self._drop_buffer()
-            elif len(self._buffer) - self._at > self.longest_line:
-                self._skipping = self._buffer[self._at : self._at + START]
+            elif len(buffer) - at > self.longest_line:
+                self._skipping = buffer[at : at + START]
                 self._drop_buffer()
             self.idle = True
             try:
@@ -273,6 +280,7 @@ class Dialogue:
             longest: Seconds from now; None: there is no hurry any more.
         """
         self._transaction_end = _NEVER if longest is None else self._clock.seconds() + longest
+        self._latest = min(self.session_end, self._transaction_end)
 
     @property
     def is_transaction_over(self) -> bool:
@@ -332,8 +340,7 @@ class Dialogue:
         if self._ended is not None:
             raise self._ended
         if self._at >= len(self._buffer):
-            waiter: Deferred[None] = Deferred()
-            self._waiter = waiter
+            waiter = self._waiter = Pause()
             over = self._clock.callLater(seconds, self._wake)
             try:
                 await waiter
@@ -453,26 +460,31 @@ class Dialogue:
         if self._ended is not None:
             raise self._ended
         now = self._clock.seconds()
-        deadline = min(now + timeout, self.session_end, self._transaction_end)
+        deadline = now + timeout
+        deadline = min(deadline, self._latest)
         self._deadline = deadline
         if self._timer is None:
-            self._timer = self._clock.callLater(max(0.0, deadline - now), self._look_at_clock)
-        elif self._timer.getTime() > deadline:
-            self._timer.reset(max(0.0, deadline - now))
-        waiter: Deferred[None] = Deferred()
-        self._waiter = waiter
+            self._set_timer(max(0.0, deadline - now))
+        elif self._timer_at > deadline:
+            self._timer.cancel()
+            self._set_timer(max(0.0, deadline - now))
+        waiter = self._waiter = Pause()
         await waiter
+
+    def _set_timer(self, seconds: float) -> None:
+        self._timer_at = self._clock.seconds() + seconds
+        self._timer = self._clock.callLater(seconds, self._look_at_clock)
 
     def _wake(self) -> None:
         waiter, self._waiter, self._deadline = self._waiter, None, None
         if waiter is not None:
-            waiter.callback(None)
+            waiter.end()
 
     def _end(self, how: type[Exception]) -> None:
         self._ended = how
         waiter, self._waiter, self._deadline = self._waiter, None, None
         if waiter is not None:
-            waiter.errback(how())
+            waiter.fail(how())
         resting, self._resting = self._resting, None
         if resting is not None:
             resting.callback(None)
@@ -484,7 +496,7 @@ class Dialogue:
             return
         left = self._deadline - self._clock.seconds()
         if left > 0:
-            self._timer = self._clock.callLater(left, self._look_at_clock)
+            self._set_timer(left)
         else:
             self._end(TimedOut)
 
