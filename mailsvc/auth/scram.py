@@ -8,6 +8,7 @@ from binascii import Error as NotBase64
 from binascii import a2b_base64
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import pbkdf2_hmac, sha256
 from typing import NamedTuple
 
@@ -82,6 +83,7 @@ def write_keys(keys: ScramKeys) -> str:
     return f"{_SCHEME}${keys.iterations}:{salt}${stored}:{server}"
 
 
+@lru_cache(maxsize=4096)
 def read_keys(text: str) -> ScramKeys | None:
     """Read what ``write_keys`` wrote; None: it is something else."""
     match = _KEYS.fullmatch(text)

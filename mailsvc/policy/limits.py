@@ -124,9 +124,24 @@ def network_of(ip: str) -> str:
     return f"{IPv6Address(whole >> _IPV6_NETWORK << _IPV6_NETWORK)}/{_IPV6_NETWORK}"
 
 
-@lru_cache(maxsize=4096)
+_MOST_KNOWN = 4096
+_known: dict[str, tuple[Networks, bool]] = {}
+"""By address: for which networks it was looked up last. A cache by both would hash them all."""
+
+
 def is_exempt(ip: str, networks: Networks) -> bool:
     """Tell whether *ip* is in one of *networks*; what is no address is in none."""
+    known = _known.get(ip)
+    if known is not None and known[0] is networks:
+        return known[1]
+    if len(_known) >= _MOST_KNOWN:
+        _known.clear()
+    found = _is_in(ip, networks)
+    _known[ip] = (networks, found)
+    return found
+
+
+def _is_in(ip: str, networks: Networks) -> bool:
     try:
         address = ip_address(ip)
     except ValueError:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import lru_cache
+from json.encoder import encode_basestring
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -245,21 +246,28 @@ class NoTerminal:
 def to_line(event: Mapping[str, Any]) -> str:
     """Write an event as one line of JSON: time, level, part, text and its named fields."""
     failure, moment = event.get("log_failure"), event["log_time"]
-    line = {
+    told: dict[str, Any] = {
         "time": f"{_second(int(moment))}.{int(moment % 1 * 1000):03}+00:00",
         "level": event["log_level"].name,
         "part": event.get("log_namespace", ""),
         "text": _text(event),
     }
-    fields = {
-        key: value
-        for key, value in event.items()
-        if not key.startswith("log_") and key not in _NOT_FIELDS
-    }
-    told = line | fields | line  # The line stands in front, whatever a field is called.
+    for key, value in event.items():
+        # The line stands in front, whatever a field is called.
+        if not key.startswith("log_") and key not in _NOT_FIELDS and key not in told:
+            told[key] = value
     if failure is not None:
         told["traceback"] = failure.getTraceback()
-    return _ENCODER.encode(told) + "\n"
+    pairs = [f"{encode_basestring(key)}: {_json(value)}" for key, value in told.items()]
+    return f"{{{', '.join(pairs)}}}\n"
+
+
+def _json(value: object) -> str:
+    """Write a value; texts and numbers need no encoder, which would be made for each."""
+    kind = type(value)
+    if kind is str:
+        return encode_basestring(cast("str", value))
+    return str(value) if kind is int else _ENCODER.encode(value)
 
 
 @lru_cache(maxsize=8)
@@ -276,7 +284,12 @@ def _clock(moment: int) -> str:
 
 def _part(event: Mapping[str, Any]) -> str:
     """Name the room that an event comes from: the first two names of its module."""
-    return ".".join(event.get("log_namespace", "").split(".", 2)[:2])
+    return _room(event.get("log_namespace", ""))
+
+
+@lru_cache(maxsize=1024)
+def _room(namespace: str) -> str:
+    return ".".join(namespace.split(".", 2)[:2])
 
 
 def _text(event: Mapping[str, Any]) -> str:

@@ -49,6 +49,11 @@ class _Prompt(tcp.Connection):
         """Begin TLS; what it writes is sent as soon."""
         startTLS(self, ctx, normal, _BelowTls)
 
+    def loseConnection(self, *args: Any) -> None:
+        """Say the last words now: behind this they would take another turn."""
+        self._send_held()
+        super().loseConnection(*args)
+
     def abortConnection(self) -> None:
         """Say nothing any more."""
         self._held = b""
