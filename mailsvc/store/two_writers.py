@@ -59,7 +59,10 @@ class TwoWriters:
     def stop(self) -> None:
         """Commit all that waits, then end the thread; blocks until then."""
         self._stopped = True
-        self._give_to_thread([*self._others, *self._letters])
+        waiting = [*self._others, *self._letters]
+        self._others.clear()
+        self._letters.clear()
+        self._give_to_thread(waiting)
         self._thread.stop()
 
     @property

@@ -17,7 +17,7 @@ class _Job(NamedTuple):
     item: Any
 
 
-class _Kitchen:
+class Kitchen:
     """Makes each query once."""
 
     def __init__(self, ids: IdSource) -> None:
@@ -59,7 +59,7 @@ def _work(opening: Opening, requests: IO[bytes], answers: IO[bytes]) -> None:
     engines = open_engines(opening.url, 1, 1)
     said: list[tuple[str, str]] = []
     transactions = Transactions(engines.write, lambda what, error: said.append((what, error)))
-    kitchen = _Kitchen(IdSource(opening.node, second=True))
+    kitchen = Kitchen(IdSource(opening.node, second=True))
     answers.write(frame(Answers([])))
     while (batch := _read(requests)) is not None:
         done = transactions.commit(kitchen.jobs(Batch._make(batch)))
