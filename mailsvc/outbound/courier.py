@@ -66,6 +66,8 @@ class _Lane:
     closed_until: datetime | None = None
     """Its server is left alone until then; None: it is not."""
     trouble: str = ""
+    behind: bool = False
+    """Whether rows of it that are due may wait in the database."""
     waiting: list["Deferred[None]"] = field(default_factory=list)
     """Connections that wait for a parcel."""
 
@@ -180,18 +182,16 @@ class Courier:
         """
         await self._renew()
         while self.running and len(self._in_hand) < MOST_IN_HAND:
-            busy = [
-                name
-                for lane in self._lanes.values()
-                if lane.rows >= MOST_OF_LANE
-                for name in lane.domains
-            ]
+            full = [lane for lane in self._lanes.values() if lane.rows >= MOST_OF_LANE]
+            busy = [name for lane in full for name in lane.domains]
             rows = await self._database.write(claim, self._owner, LEASE, CLAIM, busy)
             if rows:
                 self._in_hand |= dict.fromkeys((row.id for row in rows), 0)
                 await self._take(rows)
-            self._behind = len(rows) == CLAIM or bool(busy)
+            self._behind = len(rows) == CLAIM
             if len(rows) < CLAIM:
+                for lane in self._lanes.values():
+                    lane.behind = lane in full
                 break
         self._forget_lanes()
 
@@ -223,13 +223,13 @@ class Courier:
             None: they wait in the database, behind those that were there before.
         """
         lanes = [self._lane(row) for row in rows]
-        full = (
-            len(self._in_hand) + self._reserved + len(rows) > MOST_IN_HAND
-            or self._octets + octets > MOST_OCTETS
-            or any(one.rows >= MOST_OF_LANE for one in lanes)
-        )
-        self._behind = self._behind or full
-        if self._behind or not self.running or any(one.closed_until for one in lanes):
+        if len(self._in_hand) + self._reserved + len(rows) > MOST_IN_HAND:
+            self._behind = True
+        if self._octets + octets > MOST_OCTETS:
+            self._behind = True
+        for lane in lanes:
+            lane.behind = lane.behind or lane.rows >= MOST_OF_LANE
+        if self._behind or not self.running or any(one.behind or one.closed_until for one in lanes):
             return None
         self._reserved += len(rows)
         self._octets += octets
