@@ -75,6 +75,7 @@ class Health:
             away=self.away(),
             remote=self.remote,
             fingerprint=self.fingerprint() if self.remote else "",
+            writer=self._database.writer,
         )
 
     async def _look(self) -> tuple[Overview, str | None]:

@@ -39,7 +39,8 @@ def status(place: Place, *, as_json: bool) -> None:
         show_json(_status_json(seen))
         return
     uptime = duration(seen.uptime.total_seconds())
-    click.echo(f"mailsvc {seen.version} on {seen.hostname}, process {seen.pid}, up {uptime}")
+    pids = f"{seen.pid}" if seen.writer is None else f"{seen.pid} (writer {seen.writer})"
+    click.echo(f"mailsvc {seen.version} on {seen.hostname}, process {pids}, up {uptime}")
     click.echo(clean(_database_line(seen)))
     for line in _queue_lines(seen):
         click.echo(clean(line))
@@ -114,6 +115,7 @@ def _status_json(seen: "ServiceStatus") -> dict[str, Any]:
             "domains": seen.domains,
             "accounts": seen.accounts,
             "waiting_writes": seen.waiting,
+            "writer_pid": seen.writer,
             "pending_accounts": seen.pending,
         },
         "queue": {

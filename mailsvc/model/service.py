@@ -27,6 +27,7 @@ class ServiceStatus:
         away: Servers that are left alone for a while, in one line each.
         remote: Where mailctl of other machines is answered; empty: nowhere.
         fingerprint: SHA-256 of the certificate there, hexadecimal digits with colons.
+        writer: The process that commits deliveries; None: the daemon itself does.
     """
 
     version: str
@@ -47,3 +48,4 @@ class ServiceStatus:
     away: tuple[str, ...] = ()
     remote: str = ""
     fingerprint: str = ""
+    writer: int | None = None

@@ -76,6 +76,11 @@ class Database:
         """How many items wait for their commit."""
         return sum(writer.waiting for writer in self._writers)
 
+    @property
+    def writer(self) -> int | None:
+        """The number of the process that commits deliveries; None: there is none now."""
+        return None if self._together is None else self._together.process
+
     def start(self) -> None:
         """Start the threads."""
         self._readers.start()

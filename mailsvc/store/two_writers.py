@@ -70,6 +70,11 @@ class TwoWriters:
         """How many items wait for their commit."""
         return self._waiting
 
+    @property
+    def process(self) -> int | None:
+        """The number of the process; None: it is not there now."""
+        return self._process.pid if self._process.ready else None
+
     def submit(
         self, query: BatchQuery[Item, Result], item: Item, octets: int = 0
     ) -> "Deferred[Result]":

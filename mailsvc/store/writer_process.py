@@ -110,6 +110,11 @@ class WriterProcess:
         """Whether it can write now; else others must."""
         return self._line is not None and self._line.ready and not self._stopped
 
+    @property
+    def pid(self) -> int | None:
+        """Its number; None: there is none."""
+        return None if self._line is None else self._line.transport.pid
+
     def start(self) -> None:
         """Start it; it is ready after half a second."""
         self._again = None
