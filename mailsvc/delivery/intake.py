@@ -30,6 +30,9 @@ from mailsvc.store.deliveries import INLINE, DeliverBatch, digest_large
 from mailsvc.store.delivery import Delivery, letter_of
 from mailsvc.store.stories import header_key
 
+# Of the module: one of the class is made anew each time that it is used.
+_log = Logger()
+
 
 @implementer(IIntake)
 @dataclass
@@ -58,7 +61,6 @@ class Intake:
     outbound: OutboundSettings = field(default_factory=OutboundSettings)
     departures: IDepartures | None = None
     secret: bytes = b""
-    _log = Logger()
 
     def __post_init__(self) -> None:
         """Make the one batch query that all deliveries share, and who reports them."""
@@ -81,9 +83,10 @@ class Intake:
         message = MessageId(self.database.ids.next())
         try:
             added, key = await self._look(envelope, content)
-            delivery = self._delivery(envelope, content, message, added)
-            delivery = await self._sign(envelope, delivery, added)
-            return await self._store(delivery._replace(header_key=key), envelope)
+            delivery = self._delivery(envelope, content, message, added, key)
+            if delivery.queued and envelope.login is not None and self.outbound.dkim:
+                delivery = await self._sign(delivery, added)
+            return await self._store(delivery, envelope)
         except MailError as error:
             headers = Headers(content.head(LARGEST_HEADER))
             self._tell_refused(envelope, message, _key(envelope, headers), error)
@@ -98,7 +101,7 @@ class Intake:
         else:
             await self._write(delivery)
         receipt = Receipt(delivery.message, delivery.octets)
-        self._log.info(
+        _log.info(
             "accepted {id}: {octets} octets from <{sender}> for {count} recipients",
             id=receipt.queue_id,
             octets=receipt.octets,
@@ -138,10 +141,8 @@ class Intake:
             self._deliver = DeliverBatch(self.database.ids, writer)
         return self._deliver
 
-    async def _sign(self, envelope: Envelope, delivery: Delivery, added: bytes) -> Delivery:
+    async def _sign(self, delivery: Delivery, added: bytes) -> Delivery:
         """Sign what our users send to other servers, for the domain of its author."""
-        if not (delivery.queued and self.outbound.dkim and envelope.login):
-            return delivery
         headers = Headers(added + delivery.content.head(LARGEST_HEADER))
         domain = author_domain(headers)
         keys = await self.submission.directory.signing_keys(domain) if domain else ()
@@ -188,9 +189,14 @@ class Intake:
         return added + separator(headers.octets), key
 
     def _delivery(
-        self, envelope: Envelope, content: IContent, message: MessageId, added: bytes
+        self,
+        envelope: Envelope,
+        content: IContent,
+        message: MessageId,
+        added: bytes,
+        key: int | None,
     ) -> Delivery:
-        path = return_path(envelope)
+        path, login, outbound = return_path(envelope), envelope.login, self.outbound
         return Delivery(
             message=message,
             trace=path + received(envelope, self.hostname, message) + added,
@@ -200,9 +206,12 @@ class Intake:
             received=envelope.received,
             client_ip=envelope.client.ip,
             targets=targets_of(envelope),
-            sending=SendingLimits(self.outbound.daily_messages, self.outbound.daily_new_recipients),
-            login=None if envelope.login is None else envelope.login.id,
-            queued=leaving(envelope, message, self.database.ids, self.outbound, self.secret),
+            sending=None
+            if login is None
+            else SendingLimits(outbound.daily_messages, outbound.daily_new_recipients),
+            login=None if login is None else login.id,
+            queued=leaving(envelope, message, self.database.ids, outbound, self.secret),
+            header_key=key,
         )
 
 

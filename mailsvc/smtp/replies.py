@@ -59,6 +59,8 @@ class Reply:
 
     def _encode(self) -> bytes:
         prefix = "" if self.status is None else f"{self.status} "
+        if len(self.lines) == 1 and not self.before:
+            return f"{self.code} {prefix}{self.lines[0]}\r\n".encode("ascii", "backslashreplace")
         last = len(self.lines) - 1
         own = "".join(
             f"{self.code}{' ' if number == last else '-'}{prefix}{line}\r\n"

@@ -445,6 +445,9 @@ class Dialogue:
     async def _more(self, timeout: float) -> None:
         """Let the client hear us and wait until it has sent more."""
         self.flush()
+        if not self._blocked and not self._paused:
+            await self._wait(timeout)
+            return
         known = len(self._buffer) - self._at
         while self._blocked and self._ended is None:
             await self._wait(timeout)
