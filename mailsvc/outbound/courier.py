@@ -45,6 +45,7 @@ LINGER = 1.0
 _SETTLING = 600
 """Seconds for which we try to write down what became of an attempt."""
 _BUG = Status(4, 3, 0)
+_TRIED_AGAIN = frozenset({Outcome.LATER, Outcome.UNKNOWN})
 _BREAKS = 3
 """Connections in a row that break before anything was sent: then the server is left alone."""
 
@@ -485,14 +486,15 @@ class Courier:
         lane: _Lane | None = None,
     ) -> Settled:
         """Decide what a fate means for a row."""
-        now = self._now()
-        again = next_attempt(row.attempts + 1, row.expires, now, self.settings)
-        if again is not None and lane is not None and lane.closed_until is not None:
-            again = min(lane.closed_until, row.expires)
+        now, again = self._now(), None
         outcome, status, text = fate.outcome, fate.status, fate.text
-        if outcome in {Outcome.LATER, Outcome.UNKNOWN} and again is None:
-            outcome, status = Outcome.BOUNCE, Status(5, 4, 7)
-            text = f"{text} (tried for too long)"
+        if outcome in _TRIED_AGAIN:
+            again = next_attempt(row.attempts + 1, row.expires, now, self.settings)
+            if again is None:
+                outcome, status = Outcome.BOUNCE, Status(5, 4, 7)
+                text = f"{text} (tried for too long)"
+            elif lane is not None and lane.closed_until is not None:
+                again = min(lane.closed_until, row.expires)
         return Settled(
             id=row.id,
             outcome=outcome,

@@ -67,6 +67,8 @@ class LetterReader:
 
     async def _look(self, parcel: Parcel) -> tuple[bool, bool]:
         """Tell whether there are octets above 127: anywhere, and in the header."""
+        if parcel.letter.body is not None and parcel.letter.body.isascii():
+            return False, False
         start = b""
         async for piece in self.pieces(parcel):
             start = start or piece
