@@ -1,5 +1,6 @@
 """Work without a caller: it goes on when what it waits for is over, fails loudly and ends."""
 
+import gc
 from collections.abc import Callable, Generator
 from types import coroutine
 from typing import Any
@@ -412,3 +413,18 @@ class TestBegin:
 
         assert work.heard == [CancelledError, CancelledError, "end"]
         assert outcome(answer) == "done"
+
+    def test_work_that_is_given_up_tidies_up(self) -> None:
+        """Nobody waits for its end: its ``finally`` is run all the same, and without a noise."""
+        tidied: list[bool] = []
+
+        async def tidy() -> None:
+            try:
+                await Pause()
+            finally:
+                tidied.append(True)
+
+        assert isinstance(begin(tidy()), Deferred)
+        gc.collect()
+
+        assert tidied == [True]
