@@ -29,9 +29,13 @@ class TurnReactor(EPollReactor):
         """Call something once, when all that is ready in this turn was served."""
         self._ends.append(call)
 
+    def runUntilCurrent(self) -> None:
+        """Serve timers and threads, to the end: a timer set there must not come after the sleep."""
+        super().runUntilCurrent()
+        self._end_turn()
+
     def doPoll(self, timeout: float | None) -> None:
         """Serve some connections that are ready."""
-        self._end_turn()  # of what timers and threads have done
         try:
             ready = self._poller.poll(-1 if timeout is None else timeout, ROUND)
         except OSError as error:

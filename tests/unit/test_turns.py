@@ -122,6 +122,18 @@ def test_what_timers_and_threads_have_to_say_does_not_wait(turns: Turns, door: s
     assert turns.done == ["end"]
 
 
+def test_a_timer_that_is_set_at_the_end_of_a_turn_is_not_late(turns: Turns) -> None:
+    """The reactor decides how long it sleeps when all is done."""
+    due = turns.note("in time")
+    turns.reactor.callLater(0, turns.reactor.at_turn_end, lambda: turns.reactor.callLater(0, due))
+
+    turns.reactor.runUntilCurrent()
+
+    assert turns.reactor.timeout() == 0
+    turns.reactor.iterate(0)
+    assert turns.done == ["in time"]
+
+
 def test_an_end_may_ask_for_another_one(turns: Turns) -> None:
     """It comes in the same turn."""
     turns.reactor.at_turn_end(lambda: turns.reactor.at_turn_end(turns.note("end")))
