@@ -7,9 +7,11 @@ from typing import Any
 
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.main import installReactor
+from twisted.logger import Logger
 
 ROUND = 16
 """Connections in one turn."""
+_LOGGED = Logger().failureHandler("what was left for the end of a turn failed")
 
 
 class TurnReactor(EPollReactor):
@@ -55,7 +57,8 @@ class TurnReactor(EPollReactor):
         while self._ends:
             ends, self._ends = self._ends, []
             for end in ends:
-                end()
+                with _LOGGED:
+                    end()
 
 
 def install() -> None:

@@ -143,6 +143,18 @@ def test_an_end_may_ask_for_another_one(turns: Turns) -> None:
     assert turns.done == ["end"]
 
 
+def test_an_end_that_fails_takes_no_other_with_it(turns: Turns) -> None:
+    """The others would never be heard: they wait for nothing else."""
+    turns.reactor.at_turn_end(turns.crowd.pop)
+    turns.reactor.at_turn_end(turns.note("end"))
+
+    with capturedLogs() as told:
+        turns.reactor.iterate(0)
+
+    assert turns.done == ["end"]
+    assert [event["log_failure"].type for event in told] == [IndexError]
+
+
 def test_a_connection_that_fails_is_lost_alone(turns: Turns) -> None:
     """The others of its turn are read, and the turn has an end."""
 
