@@ -1,5 +1,6 @@
 """A listening port whose connections write at once when they can, and read much at once."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from twisted.internet import tcp
@@ -44,6 +45,10 @@ class _Prompt(tcp.Connection):
             # Past the buffer of BufferingTLSTransport, which waits for the next turn to join
             # small writes: ours are joined already.
             TLSMemoryBIOProtocol.write(self.protocol, data)  # type: ignore[arg-type]  # TLS is on
+
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        """Send pieces as one: what waits must not be overtaken in a buffer of Twisted's."""
+        self.write(b"".join(iovec))
 
     def startTLS(self, ctx: Any, normal: bool = True) -> None:  # noqa: FBT001, FBT002 - Twisted's
         """Begin TLS; what it writes is sent as soon."""

@@ -222,6 +222,17 @@ class TestWriting:
         assert line.turns.writers == {line.connection}
         assert isinstance(line.connection.doWrite(), Exception)
 
+    def test_pieces_that_are_given_together_are_no_exception(self) -> None:
+        """They follow what was written before them."""
+        line = _Line()
+
+        line.write(b"one ")
+        line.connection.writeSequence([b"two ", b"three"])
+        line.write(b" four")
+        line.turns.end_turn()
+
+        assert line.sent() == [b"one two three four"]
+
     def test_a_reactor_without_turns_sends_at_once(self) -> None:
         """The service works on any of Twisted's."""
         line = _Line(MemoryReactor())
@@ -442,7 +453,7 @@ class TestRealSockets:
                 end.wire.startTLS(certificates)
             elif data == b"QUIT":
                 end.wire.write(b"221 ")
-                end.wire.write(b"Bye" + LARGE)
+                end.wire.writeSequence([b"Bye", LARGE])
                 end.wire.write(b"!")
                 end.wire.loseConnection()
 
