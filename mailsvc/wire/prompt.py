@@ -66,6 +66,8 @@ class _Prompt(tcp.Connection):
 
     def write_soon(self, data: bytes) -> None:
         """Send octets as they are: a few at the end of the turn, many at once."""
+        if self._aborting:
+            return  # Twisted's buffer would keep them, the kernel would not
         if self._held:
             self._held += data
         elif not self._is_free:

@@ -268,6 +268,18 @@ class TestTheEnd:
         assert isinstance(line.connection.doWrite(), Exception)
         assert line.sent() == [b"221", b" Bye\r\n"]
 
+    def test_a_connection_that_is_cut_says_nothing_more(self) -> None:
+        """Neither what waits nor what comes."""
+        line = _Line()
+        line.write(b"before")
+
+        line.connection.abortConnection()
+        line.write(b"after", LARGE)
+        line.turns.end_turn()
+        line.connection.doWrite()
+
+        assert line.sent() == []
+
     def test_nothing_is_said_behind_the_end(self) -> None:
         """Whoever does not know yet that the connection is lost may write."""
         line = _Line()
