@@ -8,6 +8,7 @@ from twisted.internet._newtls import startTLS
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.error import ConnectionDone
 from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
 
 from mailsvc.config.units import KIB
 from mailsvc.wire.turns import at_turn_end
@@ -63,6 +64,11 @@ class _Prompt(tcp.Connection):
         """Say nothing any more."""
         self._held = b""
         super().abortConnection()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Say what was said before: who has only ended his own side still listens."""
+        self._send_held()
+        super().connectionLost(reason)
 
     def write_soon(self, data: bytes) -> None:
         """Send octets as they are: a few at the end of the turn, many at once."""

@@ -280,6 +280,16 @@ class TestTheEnd:
 
         assert line.sent() == []
 
+    def test_a_client_that_says_no_more_hears_what_was_said(self) -> None:
+        """It ends its side and listens on; the answer was given in the same turn."""
+        line = _Line()
+        line.write(b"250 OK\r\n")
+
+        line.connection.readConnectionLost(Failure(ConnectionDone()))
+        line.turns.end_turn()
+
+        assert line.sent() == [b"250 OK\r\n"]
+
     def test_nothing_is_said_behind_the_end(self) -> None:
         """Whoever does not know yet that the connection is lost may write."""
         line = _Line()
