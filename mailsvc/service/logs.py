@@ -272,7 +272,12 @@ def _json(value: object) -> str:
     kind = type(value)
     if kind is str:
         return encode_basestring(cast("str", value))
-    return str(value) if kind is int else _ENCODER.encode(value)
+    if kind is int:
+        return str(value)
+    try:
+        return _ENCODER.encode(value)
+    except (TypeError, ValueError):
+        return encode_basestring(str(value))  # no number of JSON, or odd keys
 
 
 @lru_cache(maxsize=8)
@@ -309,4 +314,4 @@ def _plain(value: object) -> object:
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
 
 
-_ENCODER = json.JSONEncoder(ensure_ascii=False, default=_plain)
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=_plain, allow_nan=False)

@@ -52,12 +52,7 @@ class TestLine:
     """One event as JSON."""
 
     VALUES = st.recursive(
-        st.none()
-        | st.booleans()
-        | st.integers()
-        | st.text()
-        | st.binary()
-        | st.floats(allow_nan=False, allow_infinity=False),
+        st.none() | st.booleans() | st.integers() | st.text() | st.binary() | st.floats(),
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
         max_leaves=6,
     )
@@ -108,6 +103,16 @@ class TestLine:
 
         seconds = datetime.fromisoformat(told["time"]).timestamp()
         assert moment - 0.0011 <= seconds <= moment + 0.0001
+
+    @pytest.mark.parametrize("value", [{(1, 2): 3}, [float("nan")], {None: {(): 1}}])
+    def test_what_json_cannot_say_is_told_as_text(self, value: object) -> None:
+        """The event is not lost for one of its fields."""
+        event = {"log_time": 0.0, "log_level": LogLevel.info, "odd": value, "even": 2}
+
+        told = json.loads(to_line(event), parse_constant=self.refuse)
+
+        assert str(told["odd"]) == str(value)
+        assert told["even"] == 2
 
     def test_a_failure_has_its_traceback(self) -> None:
         """Behind the fields."""
