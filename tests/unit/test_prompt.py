@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from errno import EAGAIN, EPIPE
 from pathlib import Path
+from socket import SO_SNDBUF, SOL_SOCKET
 from typing import Any, cast
 
 import pytest
@@ -14,9 +15,11 @@ from twisted.internet.testing import MemoryReactor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from mailsvc.background import Background
 from mailsvc.config.settings import TlsVersion
 from mailsvc.config.units import KIB
 from mailsvc.wire.certificates import Certificates
+from mailsvc.wire.dialogue import Dialogue
 from mailsvc.wire.prompt import PromptConnecting, PromptConnection, PromptPort
 from mailsvc.wire.turns import TurnReactor
 from tests.support.certificates import make_certificate
@@ -494,6 +497,43 @@ class TestRealSockets:
         assert line.client.heard == b"220 Go on221 Bye" + LARGE + b"!"
         assert line.client.lost is not None
         assert line.client.lost.check(ConnectionDone)
+
+    @pytest.mark.parametrize("tls", [False, True])
+    def test_a_client_that_reads_slowly_gets_all_of_it(
+        self, loopback: Callable[..., _Loopback], certificates: Certificates, *, tls: bool
+    ) -> None:
+        """While it does not read, nothing more is piled up for it."""
+        line = loopback(_silent)
+        line.server.wire.socket.setsockopt(SOL_SOCKET, SO_SNDBUF, 64 * KIB)
+        if tls:
+            line.server.wire.startTLS(certificates)
+            line.client.wire.startTLS(_AnyServer())
+            line.turn_until(lambda: line.server.agreed and line.client.agreed)
+        dialogue, background = Dialogue(line.server.wire, line.reactor, 512), Background()
+        pieces = [bytes([number]) * 40_000 for number in range(200)]
+        said: list[bytes] = []
+
+        async def talk() -> None:
+            for piece in pieces:
+                await dialogue.send(piece, 60)
+                said.append(piece)
+            dialogue.write(b"Bye")
+            dialogue.close()
+
+        line.client.wire.pauseProducing()
+        background.start(talk(), "a talk")
+        for _ in range(20):
+            line.reactor.iterate(0)
+        assert len(said) < len(pieces)
+        stalled = len(said)
+        line.reactor.iterate(0)
+        assert len(said) == stalled
+        line.client.wire.resumeProducing()
+        line.turn_until(lambda: line.client.lost is not None)
+
+        assert line.client.heard == b"".join(pieces) + b"Bye"
+        assert len(background) == 0
+        dialogue.lost()
 
     def test_nobody_listens(self) -> None:
         """Whoever connects hears of it."""
