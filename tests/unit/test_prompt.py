@@ -11,6 +11,7 @@ from OpenSSL import SSL
 from twisted.internet.error import ConnectError, ConnectionDone
 from twisted.internet.interfaces import IHandshakeListener, IOpenSSLClientConnectionCreator
 from twisted.internet.protocol import ClientFactory, Factory, Protocol, connectionDone
+from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactor
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -19,7 +20,7 @@ from mailsvc.background import Background
 from mailsvc.config.settings import TlsVersion
 from mailsvc.config.units import KIB
 from mailsvc.wire.certificates import Certificates
-from mailsvc.wire.dialogue import Dialogue
+from mailsvc.wire.dialogue import MOST_BUFFERED, Dialogue
 from mailsvc.wire.prompt import PromptConnecting, PromptConnection, PromptPort
 from mailsvc.wire.turns import TurnReactor
 from tests.support.certificates import make_certificate
@@ -534,6 +535,26 @@ class TestRealSockets:
         assert line.client.heard == b"".join(pieces) + b"Bye"
         assert len(background) == 0
         dialogue.lost()
+
+    def test_a_client_that_has_said_too_much_may_leave_at_once(
+        self, loopback: Callable[..., _Loopback], certificates: Certificates
+    ) -> None:
+        """The end of TLS is behind all that it has sent and nobody reads."""
+        heard: list[Dialogue] = []
+        line = loopback(lambda _, data: heard[0].received(data))
+        line.server.wire.startTLS(certificates)
+        line.client.wire.startTLS(_AnyServer())
+        line.turn_until(lambda: line.server.agreed and line.client.agreed)
+        dialogue = Dialogue(line.server.wire, Clock(), 512)
+        heard.append(dialogue)
+        line.client.wire.write(b"x" * 500 * KIB)
+        line.turn_until(lambda: len(line.server.heard) > MOST_BUFFERED)
+
+        dialogue.write(b"Bye")
+        dialogue.close()
+        line.turn_until(lambda: line.server.lost is not None)
+
+        assert line.client.heard == b"Bye"
 
     def test_nobody_listens(self) -> None:
         """Whoever connects hears of it."""
