@@ -42,6 +42,10 @@ class _Begun(Generic[Result]):
         while True:
             try:
                 argument = yield self._waiting
+            except GeneratorExit:
+                # Whoever collects garbage may have closed the work before.
+                self._work.close()
+                raise
             except BaseException as error:  # noqa: BLE001 - it is the work's to answer
                 step, argument = self._work.throw, error
             else:

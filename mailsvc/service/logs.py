@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import lru_cache
+from io import TextIOWrapper
 from json.encoder import encode_basestring
 from pathlib import Path
 from typing import IO, Any, cast
@@ -196,6 +197,9 @@ class TerminalLog:
 
     def __init__(self, out: IO[str] | None = None) -> None:
         self._out = out or sys.stdout
+        if isinstance(self._out, TextIOWrapper):
+            # What a terminal cannot show must not take the lines with it that wait, too.
+            self._out.reconfigure(errors="backslashreplace")
         self._levels = levels_from("info")
         self._waiting: list[str] = []
         self._flushed_at_end = False
@@ -228,11 +232,12 @@ class TerminalLog:
             clock.addSystemEventTrigger("after", "shutdown", self.flush)
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write what waits; that nobody reads it any more goes unsaid, or it were said for ever."""
         waiting, self._waiting = self._waiting, []
         if waiting:
-            self._out.write("".join(waiting))
-            self._out.flush()
+            with suppress(OSError):
+                self._out.write("".join(waiting))
+                self._out.flush()
 
 
 @implementer(ILogObserver)
@@ -267,7 +272,12 @@ def _json(value: object) -> str:
     kind = type(value)
     if kind is str:
         return encode_basestring(cast("str", value))
-    return str(value) if kind is int else _ENCODER.encode(value)
+    if kind is int:
+        return str(value)
+    try:
+        return _ENCODER.encode(value)
+    except (TypeError, ValueError):
+        return encode_basestring(str(value))  # no number of JSON, or odd keys
 
 
 @lru_cache(maxsize=8)
@@ -304,4 +314,4 @@ def _plain(value: object) -> object:
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
 
 
-_ENCODER = json.JSONEncoder(ensure_ascii=False, default=_plain)
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=_plain, allow_nan=False)

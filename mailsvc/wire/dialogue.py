@@ -314,9 +314,7 @@ class Dialogue:
         until = self._clock.seconds() + timeout
         await self.send(b"", timeout)
         self._drop_buffer()
-        if self._paused:
-            self._paused = False
-            self._transport.resumeProducing()
+        self._resume()
         transport = cast("TlsTransport", self._transport)
         self._agreed = False
         transport.startTLS(creator)
@@ -413,6 +411,8 @@ class Dialogue:
         if self._ended is HungUp:
             return
         self._ended = HungUp
+        # TLS waits for the client's good-bye, which stands behind what is dropped now.
+        self._resume()
         self._transport.unregisterProducer()
         self._transport.loseConnection()
         if self._timer is not None:
@@ -453,9 +453,8 @@ class Dialogue:
             await self._wait(timeout)
         if len(self._buffer) - self._at > known:
             return  # it came while the client was slow to read
-        if self._paused and self._ended is None:
-            self._paused = False
-            self._transport.resumeProducing()
+        if self._ended is None:
+            self._resume()
         await self._wait(timeout)
 
     async def _wait(self, timeout: float) -> None:
@@ -507,6 +506,11 @@ class Dialogue:
         if not self._paused and self._ended is None:
             self._paused = True
             self._transport.pauseProducing()
+
+    def _resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            self._transport.resumeProducing()
 
     def _cut_off(self) -> None:
         self._timer = None

@@ -1,5 +1,6 @@
 """A listening port whose connections write at once when they can, and read much at once."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from twisted.internet import tcp
@@ -7,6 +8,7 @@ from twisted.internet._newtls import startTLS
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.error import ConnectionDone
 from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
 
 from mailsvc.config.units import KIB
 from mailsvc.wire.turns import at_turn_end
@@ -45,6 +47,10 @@ class _Prompt(tcp.Connection):
             # small writes: ours are joined already.
             TLSMemoryBIOProtocol.write(self.protocol, data)  # type: ignore[arg-type]  # TLS is on
 
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        """Send pieces as one: what waits must not be overtaken in a buffer of Twisted's."""
+        self.write(b"".join(iovec))
+
     def startTLS(self, ctx: Any, normal: bool = True) -> None:  # noqa: FBT001, FBT002 - Twisted's
         """Begin TLS; what it writes is sent as soon."""
         startTLS(self, ctx, normal, _BelowTls)
@@ -59,8 +65,15 @@ class _Prompt(tcp.Connection):
         self._held = b""
         super().abortConnection()
 
+    def connectionLost(self, reason: Failure) -> None:
+        """Say what was said before: who has only ended his own side still listens."""
+        self._send_held()
+        super().connectionLost(reason)
+
     def write_soon(self, data: bytes) -> None:
         """Send octets as they are: a few at the end of the turn, many at once."""
+        if self._aborting:
+            return  # Twisted's buffer would keep them, the kernel would not
         if self._held:
             self._held += data
         elif not self._is_free:

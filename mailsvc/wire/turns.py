@@ -7,9 +7,11 @@ from typing import Any
 
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.main import installReactor
+from twisted.logger import Logger
 
 ROUND = 16
 """Connections in one turn."""
+_LOGGED = Logger().failureHandler("what was left for the end of a turn failed")
 
 
 class TurnReactor(EPollReactor):
@@ -29,9 +31,13 @@ class TurnReactor(EPollReactor):
         """Call something once, when all that is ready in this turn was served."""
         self._ends.append(call)
 
+    def runUntilCurrent(self) -> None:
+        """Serve timers and threads, to the end: a timer set there must not come after the sleep."""
+        super().runUntilCurrent()
+        self._end_turn()
+
     def doPoll(self, timeout: float | None) -> None:
         """Serve some connections that are ready."""
-        self._end_turn()  # of what timers and threads have done
         try:
             ready = self._poller.poll(-1 if timeout is None else timeout, ROUND)
         except OSError as error:
@@ -51,7 +57,8 @@ class TurnReactor(EPollReactor):
         while self._ends:
             ends, self._ends = self._ends, []
             for end in ends:
-                end()
+                with _LOGGED:
+                    end()
 
 
 def install() -> None:

@@ -5,11 +5,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from mailsvc.background import Background
 from mailsvc.errors import ConfigError
 from mailsvc.filters.chain import FilterChain
 from mailsvc.filters.loops import RefuseLoops
@@ -105,6 +106,60 @@ def test_a_filter_that_never_answers_is_given_up() -> None:
     clock.advance(2)
 
     assert found[0].decision is Decision.TEMPFAIL
+
+
+@implementer(IFilter)
+class Ponders:
+    """Says what it is told to say, later."""
+
+    def __init__(self) -> None:
+        self.answer: Deferred[Verdict] = Deferred()
+        self.cancelled = False
+
+    async def judge(self, mail: Incoming) -> Verdict:
+        """Wait for it."""
+        del mail
+        try:
+            return await self.answer
+        except CancelledError:
+            self.cancelled = True
+            raise
+
+
+@pytest.mark.parametrize(
+    ("answer", "decision"), [(NO, Decision.REJECT), (KeyError("bug"), Decision.TEMPFAIL)]
+)
+def test_a_filter_that_ponders_is_waited_for(
+    answer: Verdict | Exception, decision: Decision
+) -> None:
+    """Its verdict counts as that of the others, and its fault, too."""
+    ponders, clock = Ponders(), Clock()
+    found: list[Verdict] = []
+    chain = FilterChain({"passes": Says(PASS), "ponders": ponders, "later": Says(PASS)}, clock)
+    _ = Deferred.fromCoroutine(chain.judge(incoming())).addCallback(found.append)
+    assert found == []
+
+    if isinstance(answer, Exception):
+        ponders.answer.errback(answer)
+    else:
+        ponders.answer.callback(answer)
+
+    assert [one.decision for one in found] == [decision]
+    assert not clock.getDelayedCalls()
+
+
+def test_a_session_that_is_cancelled_waits_for_no_filter() -> None:
+    """The filter hears of it, and no other one is asked."""
+    ponders, later, background, clock = Ponders(), Says(PASS), Background(), Clock()
+    chain = FilterChain({"ponders": ponders, "later": later}, clock)
+    background.start(chain.judge(incoming()), "a session")
+
+    background.cancel()
+
+    assert ponders.cancelled
+    assert later.asked == 0
+    assert len(background) == 0
+    assert not clock.getDelayedCalls()
 
 
 @pytest.mark.parametrize(("hops", "decision"), [(3, Decision.PASS), (4, Decision.REJECT)])

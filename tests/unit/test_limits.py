@@ -178,6 +178,23 @@ class TestNetworks:
         assert is_exempt(ip, networks) is exempt
         assert not is_exempt(ip, ())
 
+    def test_other_networks_count_at_once(self) -> None:
+        """Whatever was found for the networks before them."""
+        ours, theirs = (IPv4Network("10.0.0.0/8"),), (IPv4Network("11.0.0.0/8"),)
+
+        for _ in range(2):
+            assert is_exempt("10.1.2.3", ours)
+            assert not is_exempt("10.1.2.3", theirs)
+            assert is_exempt("10.1.2.3", (*ours,))
+
+    def test_many_clients_are_told_apart(self) -> None:
+        """More than are remembered."""
+        networks = (IPv4Network("10.0.0.0/8"),)
+        ips = [f"{10 + number % 2}.0.{number // 200}.{number % 200}" for number in range(10_000)]
+
+        for _ in range(2):
+            assert all(is_exempt(ip, networks) is ip.startswith("10.") for ip in ips)
+
 
 class TestCrowd:
     """Connections of one client."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,7 @@ from zope.interface.verify import verifyObject
 from mailsvc.config.settings import SpoolSettings
 from mailsvc.config.units import MIB
 from mailsvc.interfaces import IContent
-from mailsvc.spool import LOOK_EVERY, WORTH_KEEPING, Spool, SpoolRoom
+from mailsvc.spool import LOOK_EVERY, LOOK_PAUSE, PLENTY, WORTH_KEEPING, Spool, SpoolRoom
 
 
 def make_room(folder: Path, message: int = 100, total: int = 250) -> SpoolRoom:
@@ -201,3 +202,101 @@ def test_the_disk_is_looked_at_again_while_a_message_grows(
         spool.write(b"x")
 
     spool.close()
+
+
+class Disk:
+    """A disk that is looked at, and the time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, spare: int = 0) -> None:
+        self.free = 0
+        self.looks = 0
+        self.now = 1000.0
+        monkeypatch.setattr("mailsvc.spool.os", SimpleNamespace(statvfs=self._look))
+        monkeypatch.setattr("mailsvc.spool.time", SimpleNamespace(monotonic=lambda: self.now))
+        self.room = SpoolRoom(Path("/state"), SpoolSettings(spare_disk=spare))
+
+    def _look(self, place: str) -> SimpleNamespace:
+        assert place == "/state"
+        self.looks += 1
+        return SimpleNamespace(f_bavail=self.free, f_frsize=1)
+
+
+class TestRoom:
+    """Whether there is room for one more message."""
+
+    def test_a_disk_with_plenty_is_looked_at_now_and_then(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Not for each message."""
+        disk = Disk(monkeypatch, spare=MIB)
+        disk.free = PLENTY + 2 * MIB
+
+        assert all(disk.room.has_room(MIB) for _ in range(10))
+        assert disk.looks == 1
+        disk.now += LOOK_PAUSE
+        assert all(disk.room.has_room(MIB) for _ in range(10))
+
+        assert disk.looks == 2
+
+    def test_a_short_disk_is_looked_at_each_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What users remove helps at once, and what others send counts at once."""
+        disk = Disk(monkeypatch, spare=MIB)
+        disk.free = MIB
+        assert disk.room.has_room()
+        assert not disk.room.has_room(1)
+
+        disk.free += 1
+        assert disk.room.has_room(1)
+        disk.free -= 2
+
+        assert not disk.room.has_room()
+        assert disk.looks == 4
+
+    def test_a_large_message_is_worth_a_look(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It may not fit though others do."""
+        disk = Disk(monkeypatch)
+        disk.free = 2 * PLENTY
+        assert disk.room.has_room()
+        disk.free = PLENTY
+
+        assert not disk.room.has_room(PLENTY + 1)
+
+        assert disk.looks == 2
+
+    def test_more_to_spare_counts_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An administrator who changes it does not wait."""
+        disk = Disk(monkeypatch)
+        disk.free = 2 * PLENTY
+        assert disk.room.has_room()
+
+        disk.room.use(SpoolSettings(spare_disk=2 * PLENTY + 1))
+
+        assert not disk.room.has_room()
+
+    @given(
+        free=st.integers(0, 4 * PLENTY),
+        spare=st.integers(0, 2 * PLENTY),
+        steps=st.lists(
+            st.tuples(
+                st.floats(0, 1.5),
+                st.floats(0, 0.99),
+                st.integers(0, MIB) | st.integers(0, 2 * PLENTY),
+            ),
+            max_size=20,
+        ),
+    )
+    def test_it_never_promises_what_is_not_there(
+        self, free: int, spare: int, steps: list[tuple[float, float, int]]
+    ) -> None:
+        """However fast the disk fills, up to what no disk can."""
+        with pytest.MonkeyPatch.context() as patch:
+            disk = Disk(patch, spare)
+            disk.free = free
+            for pauses, speed, octets in steps:
+                disk.now += pauses * LOOK_PAUSE
+                disk.free = max(0, disk.free - int(pauses * speed * PLENTY))
+
+                if disk.room.has_room(octets):
+                    assert disk.free - octets >= spare
+                else:
+                    assert disk.free - octets < spare
