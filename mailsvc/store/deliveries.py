@@ -219,6 +219,15 @@ class DeliverBatch(PortableQuery):
             add_to_queue(connection, [(row, item.lease) for item in stored for row in item.queued])
         return [None if isinstance(item, Delivery) else item for item in admitted]
 
+    def again(
+        self, connection: Connection, items: Sequence[Delivery]
+    ) -> Sequence[Exception | None]:
+        """Write those whose bodies are not there: a sender who hears 4yz would send it twice."""
+        there = _written(connection, [item.message for item in items])
+        missing = [item for item in items if item.message not in there]
+        answers = iter(self(connection, missing) if missing else ())
+        return [None if item.message in there else next(answers) for item in items]
+
     def _tell_limits(
         self,
         connection: Connection,
@@ -452,6 +461,15 @@ def _without(item: Delivery, lacking: dict[Target, MailError]) -> Delivery | Mai
         if target.recipient not in served:
             return refusal
     return item._replace(targets=kept, left_out=tuple(lacking))
+
+
+def _written(connection: Connection, numbers: Sequence[int]) -> set[int]:
+    wanted = select(message.c.id)
+    return {
+        number
+        for some in _slices(numbers)
+        for number in connection.scalars(wanted.where(message.c.id.in_(some)))
+    }
 
 
 def insert_body(connection: Connection, item: Delivery) -> None:

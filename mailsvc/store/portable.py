@@ -39,6 +39,15 @@ class PortableQuery(ABC):
     def __call__(self, connection: Connection, items: Sequence[Any]) -> Sequence[Any]:
         """Write many items."""
 
+    def again(self, connection: Connection, items: Sequence[Any]) -> Sequence[Any]:
+        """
+        Write what is not written yet; a ``BatchQuery``.
+
+        The process has ended before it could tell what became of these items, and nobody else
+        has written since. None is written twice.
+        """
+        return self(connection, items)
+
 
 class Call(NamedTuple):
     """

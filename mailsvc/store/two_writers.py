@@ -149,12 +149,19 @@ class TwoWriters:
         settle(jobs, answers)
 
     def _failed(self, _: Failure, jobs: list[Job]) -> None:
-        self._landed([StorageFailed() for _ in jobs], jobs)
+        """Let the thread find out what is written, and write the rest, before anybody else does."""
+        self._thread_was_last = True
+        try:
+            self._give_to_thread(jobs, again=True)
+        except StorageFailed:
+            self._landed([StorageFailed() for _ in jobs], jobs)
 
-    def _give_to_thread(self, jobs: Iterable[Job]) -> None:
+    def _give_to_thread(self, jobs: Iterable[Job], *, again: bool = False) -> None:
         for job in jobs:
+            query = job.query.again if again else job.query  # type: ignore[attr-defined]  # portable
+            written = self._thread.submit(query, job.item, job.octets)
             self._under_way += 1
-            _ = self._thread.submit(job.query, job.item, job.octets).addBoth(self._answered, job)
+            _ = written.addBoth(self._answered, job)
 
     def _answered(self, answer: Any, job: Job) -> None:
         """Pass an answer of the thread on; with the last one its turn is over."""

@@ -1,0 +1,141 @@
+"""A thread and a process write one SQLite file in turn; nobody waits in vain for either."""
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Connection
+
+from mailsvc.config.settings import DatabaseSettings
+from mailsvc.model.account import Account
+from mailsvc.store.database import Database
+from mailsvc.store.deliveries import DeliverBatch
+from mailsvc.store.engine import Engines, open_engines
+from tests.support.mail_store import Store, check_books
+from tests.support.pump import Outcome, Pump
+from tests.support.second_writer import SecondWriter
+
+
+@pytest.fixture
+def kind() -> str:
+    """Use the only kind of database that has two writers."""
+    return "sqlite"
+
+
+@pytest.fixture
+def pump() -> Pump:
+    """Be the reactor."""
+    return Pump()
+
+
+@pytest.fixture
+def process(engines: Engines) -> SecondWriter:
+    """Be the process; it shares its connections with the test's own queries."""
+    return SecondWriter(engines)
+
+
+@pytest.fixture
+def store(engines: Engines) -> Store:
+    """Look past both into the database."""
+    return Store(engines)
+
+
+@pytest.fixture
+def database(
+    database_url: str, store: Store, pump: Pump, process: SecondWriter
+) -> Iterator[Database]:
+    """Run both writers."""
+    settings = DatabaseSettings(readers=1)
+    engines = open_engines(database_url, settings.readers, settings.writers)
+    database = Database(engines, settings, pump, store.ids, process)
+    database.start()
+    yield database
+    database.stop()
+
+
+@pytest.fixture
+def bob(store: Store) -> Account:
+    """Make an account that gets mail."""
+    return store.add("bob")
+
+
+class Deliveries:
+    """Messages on their way into one mailbox."""
+
+    def __init__(self, database: Database, store: Store, bob: Account, pump: Pump) -> None:
+        self._database = database
+        self._store = store
+        self._bob = bob
+        self._pump = pump
+        self._batch = DeliverBatch(database.ids)
+
+    def send(self, *contents: bytes) -> list[Outcome[None]]:
+        """Begin to write some."""
+        return [self._send(content) for content in contents]
+
+    def _send(self, content: bytes) -> Outcome[None]:
+        delivery = self._store.delivery(content, self._bob)
+        return self._pump.start(self._database.write_batch(self._batch, delivery))
+
+    def stored(self) -> list[bytes]:
+        """List the contents that are there, after a look at the books."""
+        self._store.do(check_books)
+        bodies = [self._store.body(one) or b"" for one in self._store.messages(self._bob)]
+        return [body.partition(b"\r\n")[2] for body in bodies]
+
+
+@pytest.fixture
+def mail(database: Database, store: Store, bob: Account, pump: Pump) -> Deliveries:
+    """Deliver to an account."""
+    return Deliveries(database, store, bob, pump)
+
+
+class TestDeath:
+    """The process ends, and nobody knows what became of its work."""
+
+    @pytest.mark.parametrize("committed", [False, True], ids=["before", "after"])
+    def test_a_death_around_the_commit_is_not_noticed(
+        self, process: SecondWriter, mail: Deliveries, *, committed: bool
+    ) -> None:
+        """What is there is not written again, what is not there is written now: 250 for all."""
+        first = mail.send(b"one")
+        behind = mail.send(b"two", b"three")
+
+        process.die(committed=committed)
+
+        for one in first + behind:
+            one.result()
+        assert mail.stored() == [b"one", b"two", b"three"]
+
+    def test_a_death_in_the_midst_of_single_tries_writes_only_the_rest(
+        self, process: SecondWriter, mail: Deliveries, store: Store
+    ) -> None:
+        """Some of a transaction that was undone may have been written one by one."""
+        gate = mail.send(b"gate")
+        waiting = mail.send(b"one", b"two", b"three")
+        process.answer()
+        _, second, _ = (item for _, item in process.batches[-1].jobs)
+        store.deliver(second)
+
+        process.die(committed=False)
+
+        for one in gate + waiting:
+            one.result()
+        assert sorted(mail.stored()) == [b"gate", b"one", b"three", b"two"]
+
+    def test_nobody_writes_before_it_is_known(
+        self, database: Database, process: SecondWriter, mail: Deliveries, pump: Pump
+    ) -> None:
+        """A user who removed the message meanwhile would get it once more."""
+        seen: list[int] = []
+
+        def look(conn: Connection) -> None:
+            seen.append(conn.exec_driver_sql("SELECT count(*) FROM entry").scalar_one())
+
+        (first,) = mail.send(b"one")
+        later = pump.start(database.write(look))
+
+        process.die(committed=False)
+
+        first.result()
+        later.result()
+        assert seen == [1]
