@@ -29,6 +29,7 @@ from mailsvc.store.domains import add_domain, any_domain
 from mailsvc.store.engine import Engines, open_engines
 from mailsvc.store.maildrop import drop_leases
 from mailsvc.store.tables import chunk, entry, folder, lock, message
+from mailsvc.store.writer_process import WriterProcess
 from tests.support.pump import PATIENCE, Pump
 
 Result = TypeVar("Result")
@@ -174,12 +175,17 @@ def orphans(conn: Connection) -> set[int]:
 
 @contextmanager
 def running(
-    url: str, pump: Pump, *, node: int = 0, settings: DatabaseSettings | None = None
+    url: str,
+    pump: Pump,
+    *,
+    node: int = 0,
+    settings: DatabaseSettings | None = None,
+    process: WriterProcess | None = None,
 ) -> Iterator[Database]:
-    """Run a node's database with its threads."""
+    """Run a node's database with its threads, and a process that writes beside them."""
     settings = settings or DatabaseSettings()
     engines = open_engines(url, settings.readers, settings.writers)
-    database = Database(engines, settings, pump, IdSource(node))
+    database = Database(engines, settings, pump, IdSource(node), process)
     database.start()
     try:
         yield database

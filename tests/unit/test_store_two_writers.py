@@ -9,10 +9,12 @@ from mailsvc.config.settings import DatabaseSettings
 from mailsvc.model.account import Account
 from mailsvc.store.database import Database
 from mailsvc.store.deliveries import DeliverBatch
-from mailsvc.store.engine import Engines, open_engines
-from tests.support.mail_store import Store, check_books
+from mailsvc.store.engine import Engines
+from tests.support.mail_store import Gate, Store, check_books, running
 from tests.support.pump import Outcome, Pump
 from tests.support.second_writer import SecondWriter
+
+SETTINGS = DatabaseSettings(readers=1)
 
 
 @pytest.fixture
@@ -40,16 +42,10 @@ def store(engines: Engines) -> Store:
 
 
 @pytest.fixture
-def database(
-    database_url: str, store: Store, pump: Pump, process: SecondWriter
-) -> Iterator[Database]:
+def database(database_url: str, pump: Pump, process: SecondWriter) -> Iterator[Database]:
     """Run both writers."""
-    settings = DatabaseSettings(readers=1)
-    engines = open_engines(database_url, settings.readers, settings.writers)
-    database = Database(engines, settings, pump, store.ids, process)
-    database.start()
-    yield database
-    database.stop()
+    with running(database_url, pump, settings=SETTINGS, process=process) as started:
+        yield started
 
 
 @pytest.fixture
@@ -139,3 +135,36 @@ class TestDeath:
         first.result()
         later.result()
         assert seen == [1]
+
+
+class TestStop:
+    """The end."""
+
+    @pytest.mark.parametrize("there", [False, True])
+    def test_whoever_waits_at_the_end_is_answered_once(
+        self,
+        database_url: str,
+        store: Store,
+        bob: Account,
+        pump: Pump,
+        process: SecondWriter,
+        *,
+        there: bool,
+    ) -> None:
+        """What waits behind a turn of the thread is committed, and told."""
+        gate = Gate()
+        with running(database_url, pump, settings=SETTINGS, process=process) as database:
+            busy = pump.start(database.write(gate.hold))
+            mail = Deliveries(database, store, bob, pump)
+            letters = mail.send(b"one", b"two")
+            others = [pump.start(database.write(lambda _: 7)) for _ in range(3)]
+            process.there = there
+            gate.opened.set()
+
+        pump.drain()
+        assert list(busy) == [None]
+        assert [list(one) for one in others] == [[7]] * 3
+        assert [list(one) for one in letters] == [[None]] * 2
+        assert database.waiting == 0
+        assert not process.batches
+        assert mail.stored() == [b"one", b"two"]
