@@ -133,7 +133,7 @@ class TwoWriters:
         while letters and len(jobs) < limits.batch_messages and octets < limits.batch_octets:
             job = letters.popleft()
             query: PortableQuery = job.query  # type: ignore[assignment]  # submit has looked
-            parcel = query.parcel(job.item)
+            parcel = self._parcel(query, job.item)
             if parcel is None:
                 self._others.append(job)
                 continue
@@ -141,6 +141,13 @@ class TwoWriters:
             packed.append((recipes.setdefault(query.recipe, len(recipes)), parcel))
             octets += job.octets
         return jobs, Batch(tuple(recipes), tuple(packed))
+
+    def _parcel(self, query: PortableQuery, item: Any) -> Any | None:
+        try:
+            return query.parcel(item)
+        except Exception:  # noqa: BLE001 - the thread will find out, and tell whoever waits
+            self._log.failure("an item could not be made ready for the writer's process")
+            return None
 
     def _landed(self, answers: list[Any], jobs: list[Job]) -> None:
         """Let the next one write before those who wait here are told: it takes them a while."""

@@ -1,15 +1,20 @@
 """A thread and a process write one SQLite file in turn; nobody waits in vain for either."""
 
 from collections.abc import Iterator
+from threading import Lock
 
 import pytest
 from sqlalchemy import Connection
+from zope.interface import implementer
 
 from mailsvc.config.settings import DatabaseSettings
+from mailsvc.errors import StorageFailed
+from mailsvc.interfaces import IContent
 from mailsvc.model.account import Account
 from mailsvc.store.database import Database
 from mailsvc.store.deliveries import DeliverBatch
 from mailsvc.store.engine import Engines
+from mailsvc.store.portable import portable
 from tests.support.mail_store import Gate, Store, check_books, running
 from tests.support.pump import Outcome, Pump
 from tests.support.second_writer import SecondWriter
@@ -54,6 +59,12 @@ def bob(store: Store) -> Account:
     return store.add("bob")
 
 
+@portable
+def told(_conn: Connection, what: object) -> object:
+    """Give back what it was given."""
+    return what
+
+
 class Deliveries:
     """Messages on their way into one mailbox."""
 
@@ -62,7 +73,7 @@ class Deliveries:
         self._store = store
         self._bob = bob
         self._pump = pump
-        self._batch = DeliverBatch(database.ids)
+        self.batch = DeliverBatch(database.ids)
 
     def send(self, *contents: bytes) -> list[Outcome[None]]:
         """Begin to write some."""
@@ -70,7 +81,7 @@ class Deliveries:
 
     def _send(self, content: bytes) -> Outcome[None]:
         delivery = self._store.delivery(content, self._bob)
-        return self._pump.start(self._database.write_batch(self._batch, delivery))
+        return self._pump.start(self._database.write_batch(self.batch, delivery))
 
     def stored(self) -> list[bytes]:
         """List the contents that are there, after a look at the books."""
@@ -135,6 +146,59 @@ class TestDeath:
         first.result()
         later.result()
         assert seen == [1]
+
+
+@implementer(IContent)
+class BadContent:
+    """Content in a file that cannot be read any more."""
+
+    octets = 3
+
+    def head(self, limit: int) -> bytes:
+        return b"bad"[:limit]
+
+    def pieces(self, size: int) -> Iterator[bytes]:
+        del size
+        raise OSError("a bad sector")
+
+
+class TestFaults:
+    """An item that cannot go to the process."""
+
+    def test_content_that_cannot_be_read_fails_alone(
+        self,
+        database: Database,
+        store: Store,
+        bob: Account,
+        pump: Pump,
+        process: SecondWriter,
+        mail: Deliveries,
+    ) -> None:
+        """A file that is broken costs its own message a 4yz; those beside it get through."""
+        (gate,) = mail.send(b"gate")
+        bad = store.delivery(b"", bob)._replace(content=BadContent())
+        (one,) = mail.send(b"one")
+        failed = pump.start(database.write_batch(mail.batch, bad))
+        (two,) = mail.send(b"two")
+
+        process.answer()
+        process.answer()
+        with pytest.raises(StorageFailed):
+            failed.result()
+
+        assert [list(outcome) for outcome in (gate, one, two)] == [[None]] * 3
+        assert mail.stored() == [b"gate", b"one", b"two"]
+        assert database.waiting == 0
+
+    def test_arguments_that_cannot_be_pickled_are_written_by_the_thread(
+        self, database: Database, pump: Pump, process: SecondWriter
+    ) -> None:
+        """They are a fault of ours, which nobody else need hear of."""
+        lock = Lock()
+
+        assert pump.finish(database.write(told, lock)) is lock
+
+        assert not process.batches
 
 
 class TestStop:
