@@ -55,6 +55,15 @@ class Transactions:
         self._say = say
         self._connection: Connection | None = None
 
+    def open(self) -> bool:
+        """Connect now, not at the first transaction; False: it said why that is not possible."""
+        try:
+            self._connection = self._engine.connect()
+        except Exception as error:  # noqa: BLE001 - whatever it is, there is nothing to write to
+            self._complain("the database cannot be opened", error)
+            return False
+        return True
+
     def commit(self, jobs: Sequence[Work]) -> list[Any]:
         """
         Write all in one transaction, or else each in its own; returns after the commit.

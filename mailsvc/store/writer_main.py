@@ -1,10 +1,13 @@
 """The process that commits deliveries: reads batches, writes them, answers; nothing else."""
 
-import os
 import pickle
 import signal
+from collections.abc import Sequence
+from contextlib import suppress
+from os import fdopen
 from typing import IO, Any, NamedTuple
 
+from mailsvc.errors import StorageFailed
 from mailsvc.model.ids import IdSource
 from mailsvc.store.engine import open_engines
 from mailsvc.store.portable import Recipe
@@ -38,9 +41,17 @@ class Kitchen:
 
 def _read(requests: IO[bytes]) -> Any | None:
     """Read a frame; None: there will be none, for our master is gone or wants us to end."""
-    head = requests.read(HEAD)
-    octets = requests.read(int.from_bytes(head, "big"))
-    return pickle.loads(octets) if octets else None  # noqa: S301 - it is our master's
+    octets = int.from_bytes(requests.read(HEAD), "big")
+    content = requests.read(octets)
+    if not content or len(content) < octets:
+        return None  # Our master has died in the midst of a word.
+    return pickle.loads(content)  # noqa: S301 - it is our master's
+
+
+def _write(answers: IO[bytes], octets: bytes) -> None:
+    """Write all of a frame: a large one may take the system several goes."""
+    answers.write(octets)
+    answers.flush()
 
 
 def main() -> None:
@@ -48,25 +59,60 @@ def main() -> None:
     # Both go to the whole group, or to every process of a unit: our master tells us when to end.
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, signal.SIG_IGN)
-    with os.fdopen(REQUESTS, "rb") as requests, os.fdopen(ANSWERS, "wb", buffering=0) as answers:
+    # When our master is gone nobody wants the answers: that is an end as good as any.
+    with (
+        suppress(BrokenPipeError),
+        fdopen(REQUESTS, "rb") as requests,
+        fdopen(ANSWERS, "wb") as answers,
+    ):
         opening = _read(requests)
-        if opening is None:
-            return
-        _work(Opening._make(opening), requests, answers)
+        if opening is not None:
+            serve(Opening._make(opening), requests, answers)
 
 
-def _work(opening: Opening, requests: IO[bytes], answers: IO[bytes]) -> None:
+def serve(opening: Opening, requests: IO[bytes], answers: IO[bytes]) -> None:
+    """
+    Write batches until there are none.
+
+    Args:
+        opening: Which database.
+        requests: Frames of batches.
+        answers: Gets a frame at the start, and one for each batch.
+
+    Raises:
+        BrokenPipeError: Nobody wants the answers.
+    """
     engines = open_engines(opening.url, 1, 1)
     said: list[tuple[str, str]] = []
     transactions = Transactions(engines.write, lambda what, error: said.append((what, error)))
     kitchen = Kitchen(IdSource(opening.node, second=True))
-    answers.write(frame(Answers([])))
-    while (batch := _read(requests)) is not None:
-        done = transactions.commit(kitchen.jobs(Batch._make(batch)))
-        answers.write(frame(Answers(done, tuple(said))))
-        said.clear()
-    transactions.close()
-    engines.close()
+    try:
+        opened = transactions.open()
+        _write(answers, frame(Answers([], tuple(said))))
+        while opened and (batch := _read(requests)) is not None:
+            said.clear()
+            done = transactions.commit(kitchen.jobs(Batch._make(batch)))
+            _write(answers, framed(done, said))
+    finally:
+        transactions.close()
+        engines.close()
+
+
+def framed(answers: list[Any], said: Sequence[tuple[str, str]]) -> bytes:
+    """Make the frame of a batch's answers; what cannot be sent becomes a fault of ours."""
+    told = [one if _travels(one) else StorageFailed() for one in answers]
+    return frame(Answers(told, tuple(said)))
+
+
+def _travels(answer: Any) -> bool:
+    """Whether an answer arrives; errors may lack what they are made of."""
+    if not isinstance(answer, Exception):
+        return True
+    try:
+        pickle.loads(pickle.dumps(answer))  # noqa: S301 - it is ours
+    except Exception:  # noqa: BLE001 - that is the question
+        return False
+    return True
 
 
 if __name__ == "__main__":

@@ -64,7 +64,8 @@ class Batch(NamedTuple):
 
 class Answers(NamedTuple):
     """
-    What became of one transaction; the first one, empty, tells that the process is ready.
+    What became of one transaction; the first one, empty, tells that the process is ready, or
+    what keeps it from working.
 
     Args:
         answers: A result or an exception for each job, in order.
@@ -240,7 +241,7 @@ class _Line(ProcessProtocol):
             asked, self._asked = self._asked, None
             if asked is not None:
                 asked.callback(answers.answers)
-        else:
+        elif not answers.said:
             self.ready = True
             self._owner.became_ready()
 
