@@ -15,6 +15,7 @@ from fcntl import F_SETPIPE_SZ, fcntl
 from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
@@ -34,6 +35,8 @@ _FIRST_WAIT, _LONGEST_WAIT = 1.0, 60.0
 """Seconds until a process that has ended by itself is started again."""
 _PATIENCE = 10.0
 """Seconds that it may take to end."""
+_LOOK = 15.0
+"""Seconds between two looks at it; what is asked at one must be answered by the next but one."""
 
 
 class Opening(NamedTuple):
@@ -119,16 +122,21 @@ class WriterProcess:
     def start(self) -> None:
         """Start it; it is ready after half a second."""
         self._again = None
-        line = self._line = _Line(self)
+        line = _Line(self)
         # Its modules are those of this process, wherever they come from.
         path = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        self.reactor.spawnProcess(
-            line,
-            sys.executable,
-            [sys.executable, "-P", "-m", "mailsvc.store.writer_main"],
-            env={**os.environ, **path},
-            childFDs={0: "w", 1: 1, 2: 2, REQUESTS: "w", ANSWERS: "r"},
-        )
+        try:
+            self.reactor.spawnProcess(
+                line,
+                sys.executable,
+                [sys.executable, "-P", "-m", "mailsvc.store.writer_main"],
+                env={**os.environ, **path},
+                childFDs={0: "w", 1: 1, 2: 2, REQUESTS: "w", ANSWERS: "r"},
+            )
+        except OSError as error:
+            self._try_later(f"could not be started ({error})")
+            return
+        self._line = line
         line.send(frame(Opening(self.url, self.node())))
 
     def write(self, batch: Batch) -> "Deferred[list[Any]]":
@@ -166,20 +174,22 @@ class WriterProcess:
         """Log what went wrong there."""
         self._log.error("{what}: {error}", what=what, error=error)
 
-    def became_ready(self) -> None:
+    def worked(self) -> None:
         """Trust it again."""
         self._wait = _FIRST_WAIT
 
     def lost(self, reason: Failure) -> None:
         """Start another one after a while; meanwhile others write."""
         self._line = None
-        if self._stopped:
-            if self._ended is not None:
-                self._ended.callback(None)
-            return
+        if not self._stopped:
+            self._try_later(f"has ended ({reason.getErrorMessage()})")
+        elif self._ended is not None:
+            self._ended.callback(None)
+
+    def _try_later(self, why: str) -> None:
         self._log.error(
-            "the writer's process has ended ({reason}); another one is started in {wait:.0f} s",
-            reason=reason.getErrorMessage(),
+            "the writer's process {why}; another one is started in {wait:.0f} s",
+            why=why,
             wait=self._wait,
         )
         self._again = self.reactor.callLater(self._wait, self.start)
@@ -190,19 +200,24 @@ class _Line(ProcessProtocol):
     """The pipes to one process, from its start to its end."""
 
     transport: Any
+    _log = Logger()
 
     def __init__(self, owner: WriterProcess) -> None:
         self._owner = owner
         self._heard = bytearray()
         self._asked: Deferred[list[Any]] | None = None
+        self._seen: Deferred[list[Any]] | None = None
+        self._look: IDelayedCall | None = None
         self.ready = False
 
     def send(self, octets: bytes) -> None:
         """Send one frame, now: the reactor's next turn is a millisecond away."""
-        pipe = self.transport.pipes[REQUESTS]
+        pipe = self.transport.pipes.get(REQUESTS)
+        if pipe is None:
+            return  # it has ended, and we shall hear of it
         sent = pipe.writeSomeData(octets)
         if not isinstance(sent, int):
-            sent = 0  # it has ended, and we shall hear of it
+            sent = 0  # the same
         if sent < len(octets):
             pipe.write(octets[sent:])
 
@@ -218,13 +233,15 @@ class _Line(ProcessProtocol):
 
     def kill(self) -> None:
         """End it at once."""
-        self.transport.signalProcess("KILL")
+        with contextlib.suppress(ProcessExitedAlready):
+            self.transport.signalProcess("KILL")
 
     def connectionMade(self) -> None:
         """Close what it does not read; let a whole transaction into the pipe, if we may."""
         self.transport.closeChildFD(0)
         with contextlib.suppress(OSError):
             fcntl(self.transport.pipes[REQUESTS].fileno(), F_SETPIPE_SZ, _PIPE)
+        self._look_after()
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:  # noqa: N803 - Twisted's
         """Take what it answers."""
@@ -233,22 +250,44 @@ class _Line(ProcessProtocol):
         end = HEAD + int.from_bytes(self._heard[:HEAD], "big")
         if len(self._heard) < max(end, HEAD + 1):
             return
-        answers = Answers._make(pickle.loads(self._heard[HEAD:end]))  # noqa: S301 - it is ours
+        try:
+            answers = Answers._make(pickle.loads(self._heard[HEAD:end]))  # noqa: S301 - it is ours
+        except Exception:  # noqa: BLE001 - whoever waits must be answered, by another
+            self._log.failure("the writer's process answers what nobody can read; it is ended")
+            self.kill()
+            return
         del self._heard[:end]
-        for what, error in answers.said:
-            self._owner.said(what, error)
-        if self.ready:
-            asked, self._asked = self._asked, None
-            if asked is not None:
-                asked.callback(answers.answers)
-        elif not answers.said:
-            self.ready = True
-            self._owner.became_ready()
+        self._take(answers)
+
+    def childConnectionLost(self, childFD: int) -> None:  # noqa: N803 - Twisted's
+        """Ask nothing more of a process that ends."""
+        if childFD in {REQUESTS, ANSWERS}:
+            self.ready = False
 
     def processEnded(self, reason: Failure) -> None:
         """Tell whoever waits that nobody knows."""
         self.ready = False
+        if self._look is not None:
+            self._look.cancel()
         asked, self._asked = self._asked, None
         self._owner.lost(reason)
         if asked is not None:
             asked.errback(StorageFailed())
+
+    def _take(self, answers: Answers) -> None:
+        for what, error in answers.said:
+            self._owner.said(what, error)
+        asked, self._asked = self._asked, None
+        if asked is None:
+            self.ready = not answers.said
+        else:
+            self._owner.worked()
+            asked.callback(answers.answers)
+
+    def _look_after(self) -> None:
+        """End it when it does not answer: it was stopped, or hangs, and everybody waits."""
+        if self._asked is not None and self._asked is self._seen:
+            self._log.error("the writer's process does not answer; it is ended")
+            self.kill()
+        self._seen = self._asked
+        self._look = self._owner.reactor.callLater(_LOOK, self._look_after)
