@@ -52,7 +52,15 @@ def _key(digest: int, hour: int) -> int:
 
 @portable
 def write_stories(conn: Connection, rows: Sequence[tuple[int, Happening]]) -> None:
-    """Write rows; each has its number already, for that is its time."""
+    """
+    Write rows; each has its number already, for that is its time.
+
+    Those that are there are left alone: whoever was not told that they were written asks again.
+    """
+    there = _written(conn, [number for number, _ in rows])
+    new = [row for row in rows if row[0] not in there]
+    if not new:
+        return
     INSERT_STORY(
         conn,
         [
@@ -68,9 +76,18 @@ def write_stories(conn: Connection, rows: Sequence[tuple[int, Happening]]) -> No
                 one.detail,
                 one.header_key,
             )
-            for number, one in rows
+            for number, one in new
         ],
     )
+
+
+def _written(conn: Connection, numbers: Sequence[int]) -> set[int]:
+    wanted = select(trail.c.id)
+    return {
+        number
+        for start in range(0, len(numbers), _KEYS)
+        for number in conn.scalars(wanted.where(trail.c.id.in_(numbers[start : start + _KEYS])))
+    }
 
 
 def search_stories(

@@ -117,6 +117,19 @@ class TestStories:
         store.do(write_stories, [(store.ids.next(), one) for one in rows])
         return store
 
+    def test_rows_that_are_there_are_not_written_again(self, store: Store) -> None:
+        """A database that was lost in its commit does not keep all later rows out for ever."""
+        rows = [(store.ids.next(), _refused(f"user{number}@test.com")) for number in range(3)]
+        store.do(write_stories, rows[:2])
+
+        for _ in range(2):
+            store.do(write_stories, rows)
+
+        found = store.do(
+            search_stories, StoryFilter(client_ip="192.0.2.7", event="refused"), None, 9
+        )
+        assert [one.recipient for one in reversed(found)] == [one.recipient for _, one in rows]
+
     @pytest.mark.parametrize(
         ("only", "events"),
         [
