@@ -1,6 +1,7 @@
 """A thread and a process write one SQLite file in turn; nobody waits in vain for either."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from threading import Lock
 
 import pytest
@@ -8,14 +9,18 @@ from sqlalchemy import Connection
 from zope.interface import implementer
 
 from mailsvc.config.settings import DatabaseSettings
+from mailsvc.delivery.bounces import SettleRecipe
 from mailsvc.errors import StorageFailed
 from mailsvc.interfaces import IContent
+from mailsvc.model import outgoing
 from mailsvc.model.account import Account
+from mailsvc.model.queued import Attempted, Queued, Settled
 from mailsvc.store.database import Database
 from mailsvc.store.deliveries import DeliverBatch
 from mailsvc.store.engine import Engines
 from mailsvc.store.portable import portable
-from tests.support.mail_store import Gate, Store, check_books, running
+from mailsvc.store.queue import add_to_queue, claim
+from tests.support.mail_store import NOON, Gate, Store, check_books, running
 from tests.support.pump import Outcome, Pump
 from tests.support.second_writer import SecondWriter
 
@@ -96,6 +101,25 @@ def mail(database: Database, store: Store, bob: Account, pump: Pump) -> Deliveri
     return Deliveries(database, store, bob, pump)
 
 
+def leaving(store: Store, bob: Account) -> Queued:
+    """Let a message of an account wait for its way to another server."""
+    delivery = store.delivery(b"Subject: x\r\n\r\n", bob)
+    store.deliver(delivery)
+    row = Queued(
+        id=store.ids.next(),
+        message=delivery.message,
+        sender="bob@test.com",
+        recipient="eve@far.example",
+        domain="far.example",
+        attempts=0,
+        expires=datetime.now(UTC) + timedelta(days=1),
+        created=NOON,
+    )
+    store.do(add_to_queue, [(row, None)])
+    assert store.do(claim, 1, timedelta(minutes=5), 1) == [row]
+    return row
+
+
 class TestDeath:
     """The process ends, and nobody knows what became of its work."""
 
@@ -128,6 +152,29 @@ class TestDeath:
         for one in gate + waiting:
             one.result()
         assert sorted(mail.stored()) == [b"gate", b"one", b"three", b"two"]
+
+    @pytest.mark.parametrize("committed", [False, True], ids=["before", "after"])
+    def test_a_sender_gets_one_report_of_an_attempt(
+        self,
+        database: Database,
+        store: Store,
+        bob: Account,
+        pump: Pump,
+        process: SecondWriter,
+        *,
+        committed: bool,
+    ) -> None:
+        """What is settled is not settled again, whenever the process died of it."""
+        row = leaving(store, bob)
+        fate = Settled(row.id, outgoing.Outcome.BOUNCE, NOON, "550 no", NOON, report="failed")
+        settle = SettleRecipe("mail.test.com", b"secret")(store.ids)
+        settled = pump.start(database.write_batch(settle, Attempted(1, ((row, fate),))))
+
+        process.die(committed=committed)
+
+        settled.result()
+        assert len(store.messages(bob)) == 2  # the message itself, and the report
+        store.do(check_books)
 
     def test_nobody_writes_before_it_is_known(
         self, database: Database, process: SecondWriter, mail: Deliveries, pump: Pump
