@@ -7,6 +7,7 @@ from contextlib import suppress
 from os import fdopen
 from typing import IO, Any, NamedTuple
 
+from mailsvc import __version__
 from mailsvc.errors import StorageFailed
 from mailsvc.model.ids import IdSource
 from mailsvc.store.engine import open_engines
@@ -87,7 +88,7 @@ def serve(opening: Opening, requests: IO[bytes], answers: IO[bytes]) -> None:
     transactions = Transactions(engines.write, lambda what, error: said.append((what, error)))
     kitchen = Kitchen(IdSource(opening.node, second=True))
     try:
-        opened = transactions.open()
+        opened = _is_ours(opening, said) and transactions.open()
         _write(answers, frame(Answers([], tuple(said))))
         while opened and (batch := _read(requests)) is not None:
             said.clear()
@@ -96,6 +97,15 @@ def serve(opening: Opening, requests: IO[bytes], answers: IO[bytes]) -> None:
     finally:
         transactions.close()
         engines.close()
+
+
+def _is_ours(opening: Opening, said: list[tuple[str, str]]) -> bool:
+    """Whether our master is of our version; its files may have been replaced while it ran."""
+    if opening.version != __version__:
+        said.append(
+            ("the writer's process cannot work", f"mailsvc {__version__} is here: start it anew")
+        )
+    return opening.version == __version__
 
 
 def framed(answers: list[Any], said: Sequence[tuple[str, str]]) -> bytes:

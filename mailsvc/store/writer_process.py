@@ -21,6 +21,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from mailsvc import __version__
 from mailsvc.config.units import MIB
 from mailsvc.errors import StorageFailed
 from mailsvc.store.portable import Recipe
@@ -46,10 +47,12 @@ class Opening(NamedTuple):
     Args:
         url: The database.
         node: Whose numbers it makes.
+        version: Ours; a process of another one would write other rows.
     """
 
     url: str
     node: int
+    version: str = __version__
 
 
 class Batch(NamedTuple):

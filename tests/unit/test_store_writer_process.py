@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 
 from mailsvc.errors import NotFound, Refused, StorageFailed
 from mailsvc.model.status import Status
+from mailsvc.store import writer_main
 from mailsvc.store.portable import CALLS, Call, portable
 from mailsvc.store.writer_main import serve
 from mailsvc.store.writer_process import (
@@ -115,6 +116,18 @@ class TestProcess:
         ((what, error),) = greeting.said
         assert what == "the database cannot be opened"
         assert "unable to open" in error
+
+    def test_a_version_that_was_just_installed_waits_for_the_daemon(
+        self, database_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """New code does not write for an old daemon; the thread does, until it is started anew."""
+        monkeypatch.setattr(writer_main, "__version__", "99.0")
+
+        (greeting,) = served(database_url, asked(seven))
+
+        assert greeting.said == (
+            ("the writer's process cannot work", "mailsvc 99.0 is here: start it anew"),
+        )
 
     @pytest.mark.parametrize("cut", [1, HEAD - 1, HEAD, HEAD + 1, -1])
     def test_half_a_word_is_the_end(self, database_url: str, cut: int) -> None:
