@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredSemaphore
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from mailsvc.background import Background
 from mailsvc.config.settings import OutboundSettings
@@ -244,8 +245,19 @@ class Courier:
         lanes: dict[str, list[Queued]] = {}
         for row in rows:
             lanes.setdefault(self._lane(row).way.name, []).append(row)
+        letters: dict[int, Letter] = {rows[0].message: letter}
         for name, some in lanes.items():
-            self._hand_out(self._lanes[name], some, {rows[0].message: letter})
+            if self._is_closed(self._lanes[name]):
+                waiting = self._let_wait(self._lanes[name], some, letters)
+                self.background.start(waiting, "mail for a server that is away")
+            else:
+                self._hand_out(self._lanes[name], some, letters)
+
+    async def _let_wait(
+        self, lane: _Lane, rows: list[Queued], letters: Mapping[int, Letter]
+    ) -> None:
+        """Put off what was stored while its server was given up."""
+        self._hand_out(lane, await self._put_off(lane, rows), letters)
 
     def give_up(self, rows: Sequence[Queued], octets: int) -> None:
         """Give room back."""
@@ -303,8 +315,12 @@ class Courier:
         if numbers:
             await self._database.write(postpone, self._owner, numbers, until)
         for number in numbers:
-            self._in_hand.pop(number, None)
+            self._octets -= self._in_hand.pop(number, 0)
         return late
+
+    def _is_closed(self, lane: _Lane) -> bool:
+        """Whether its server is left alone now."""
+        return lane.closed_until is not None and lane.closed_until > self._now()
 
     def _forget_lanes(self) -> None:
         """Drop lanes that have neither work nor trouble."""
@@ -348,7 +364,7 @@ class Courier:
         finally:
             lane.connections -= 1
             total.release()
-            if self.running and lane.parcels and lane.closed_until is None:
+            if self.running and lane.parcels and not self._is_closed(lane):
                 self._staff(lane)
 
     async def _connect(self, lane: _Lane) -> Connected:
@@ -459,14 +475,27 @@ class Courier:
             lane.closed_until = started + retry_delay(lane.failures, self.settings)
         lane.trouble = str(error)
         self._log.info("mail for {way} waits: {error}", way=lane.way.name, error=str(error))
-        parcels, lane.parcels = lane.parcels, deque()
         fate = Fate(Outcome.BOUNCE if permanent else Outcome.LATER, error.status, str(error))
-        for parcel in parcels:
-            pairs = tuple(
-                (row, self._judged(row, fate, started, error.host, error.conversation, lane))
-                for row in parcel.rows
-            )
-            await self._finish(lane, pairs)
+        # Those that come meanwhile share it, too: nobody else works on this lane.
+        while lane.parcels:
+            parcels, lane.parcels = lane.parcels, deque()
+            settling = [
+                Deferred.fromCoroutine(self._share(lane, parcel, fate, started, error))
+                for parcel in parcels
+            ]
+            for _, fault in await DeferredList(settling, consumeErrors=True):
+                if isinstance(fault, Failure):
+                    fault.raiseException()
+
+    async def _share(
+        self, lane: _Lane, parcel: Parcel, fate: Fate, started: datetime, error: Unreachable
+    ) -> None:
+        """Settle a parcel by the attempt of another one."""
+        pairs = tuple(
+            (row, self._judged(row, fate, started, error.host, error.conversation, lane))
+            for row in parcel.rows
+        )
+        await self._finish(lane, pairs)
 
     # What became of it.
 

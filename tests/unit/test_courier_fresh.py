@@ -15,7 +15,7 @@ from mailsvc.model.queued import Attempted, Letter, Queued
 from mailsvc.model.status import Status
 from mailsvc.outbound.connection import Connected, Unreachable
 from mailsvc.outbound.courier import CLAIM, LEASE, MOST_IN_HAND, MOST_OCTETS, MOST_OF_LANE, Courier
-from mailsvc.store.queue import claim, give_back
+from mailsvc.store.queue import claim, give_back, postpone, renew
 from tests.support.control_office import finish
 
 NOW = datetime.now(UTC)
@@ -46,12 +46,19 @@ class PaperDatabase:
         self.done: list[Attempted] = []
         self.read: list[int] = []
         self.given_back: list[int] = []
+        self.put_off: list[int] = []
+        self.busy: Deferred[None] | None = None
 
     async def write(self, question: Callable[..., Any], *arguments: Any) -> Any:
         """Let rows be taken or given back."""
         if question is give_back:
             self.given_back += arguments[1]
             return None
+        if question is postpone:
+            self.put_off += arguments[1]
+            return None
+        if question is renew:
+            return set(arguments[1])
         assert question is claim
         most = arguments[2]
         found, self.due = self.due[:most], self.due[most:]
@@ -63,9 +70,15 @@ class PaperDatabase:
         return dict.fromkeys(numbers, LETTER)
 
     async def write_batch(self, _: object, item: Attempted, *, shard: int) -> None:
-        """Take an attempt down."""
+        """Take an attempt down, when nothing is in the way."""
         del shard
+        if self.busy is not None:
+            await self.busy
         self.done.append(item)
+
+    def settled(self) -> list[int]:
+        """List the rows of attempts that were taken down."""
+        return sorted(row.id for one in self.done for row, _ in one.pairs)
 
 
 class PaperConversation:
@@ -116,7 +129,7 @@ class Office:
         database: Any = PaperDatabase(due)
         connector: Any = PaperConnector()
         settle: Any = object
-        self.clock = Clock()
+        self.clock, self.now = Clock(), NOW
         self.database, self.connector = database, connector
         self.courier = Courier(
             database,
@@ -125,7 +138,7 @@ class Office:
             OutboundSettings(host_connections=1),
             self.clock,
             7,
-            lambda: NOW,
+            lambda: self.now,
         )
         self.courier.running = True
 
@@ -237,3 +250,59 @@ def test_nothing_is_taken_while_it_stops(office: Office) -> None:
     finish(office.courier.stop(1.0))
 
     assert sorted(office.database.given_back) == [1, 2]
+
+
+def test_mail_that_comes_while_a_server_is_given_up_is_not_left_behind(office: Office) -> None:
+    """A slow disk, and a short wait for the next attempt: all of it is tried again."""
+    assert office.hand_over(row(1))
+    busy: Deferred[None] = Deferred()
+    office.database.busy = busy
+    office.connector.refuse()
+    office.now += timedelta(hours=1)  # the wait is over before the attempt is written down
+    office.database.due = [row(number) for number in (2, 3)]
+    finish(office.courier.round())
+
+    office.database.busy = None
+    busy.callback(None)
+    while office.connector.waiting:
+        office.connector.open()
+
+    sent = len(office.connector.talk.sent)
+    assert office.database.settled() == [1, 2, 3]
+    assert sent in {0, 2}, "they share the attempt, or have one of their own"
+
+
+def test_an_attempt_of_many_is_written_down_together(office: Office) -> None:
+    """One commit after the other would keep the server's mail back for minutes."""
+    for number in (1, 2, 3):
+        assert office.hand_over(row(number))
+    busy: Deferred[None] = Deferred()
+    office.database.busy = busy
+    asked: list[int] = []
+    office.database.write_batch = _counting(office.database.write_batch, asked)
+
+    office.connector.refuse()
+
+    assert len(asked) == 3
+    busy.callback(None)
+    assert office.database.settled() == [1, 2, 3]
+
+
+def _counting(write: Callable[..., Any], asked: list[int]) -> Callable[..., Any]:
+    async def counted(question: object, item: Attempted, *, shard: int) -> None:
+        asked.append(shard)
+        await write(question, item, shard=shard)
+
+    return counted
+
+
+def test_what_was_stored_while_its_server_was_given_up_waits(office: Office) -> None:
+    """Its place was reserved before; nobody connects again for it."""
+    assert office.hand_over(row(1))
+    assert office.courier.reserve([row(2)], 5) is not None
+    office.connector.refuse()
+
+    office.courier.take_fresh([row(2)], LETTER)
+
+    assert office.database.put_off == [2]
+    assert office.connector.waiting == []
