@@ -39,6 +39,8 @@ MOST_OCTETS = 64 * MIB
 """Octets of fresh messages that wait in memory to leave."""
 MOST_OF_LANE = 500
 """Rows of one way in hand: one that is slow must not fill everything."""
+MOST_FRESH, MOST_FRESH_OF_LANE = 4 * MOST_IN_HAND, 4 * MOST_OF_LANE
+"""The same while fresh mail comes, which need not be read again."""
 INLINE = 64 * KIB
 """Octets of a body that is read with others."""
 LINGER = 1.0
@@ -225,12 +227,12 @@ class Courier:
             None: they wait in the database, behind those that were there before.
         """
         lanes = [self._lane(row) for row in rows]
-        if len(self._in_hand) + self._reserved + len(rows) > MOST_IN_HAND:
+        if len(self._in_hand) + self._reserved + len(rows) > MOST_FRESH:
             self._behind = True
         if self._octets + octets > MOST_OCTETS:
             self._behind = True
         for lane in lanes:
-            lane.behind = lane.behind or lane.rows >= MOST_OF_LANE
+            lane.behind = lane.behind or lane.rows >= MOST_FRESH_OF_LANE
         if self._behind or not self.running or any(one.behind or one.closed_until for one in lanes):
             return None
         self._reserved += len(rows)

@@ -14,7 +14,14 @@ from mailsvc.model.outgoing import Fate, Outcome
 from mailsvc.model.queued import Attempted, Letter, Queued
 from mailsvc.model.status import Status
 from mailsvc.outbound.connection import Connected, Unreachable
-from mailsvc.outbound.courier import CLAIM, LEASE, MOST_IN_HAND, MOST_OCTETS, MOST_OF_LANE, Courier
+from mailsvc.outbound.courier import (
+    CLAIM,
+    LEASE,
+    MOST_FRESH,
+    MOST_FRESH_OF_LANE,
+    MOST_OCTETS,
+    Courier,
+)
 from mailsvc.store.queue import claim, give_back, postpone, renew
 from tests.support.control_office import finish
 
@@ -115,6 +122,7 @@ class PaperConnector:
 
     def open(self) -> None:
         """Let one in."""
+        self.talk.usable = True
         self.waiting.pop(0).callback(Connected(self.talk, "mx.far.example", ""))
 
     def refuse(self) -> None:
@@ -191,7 +199,7 @@ def test_fresh_mail_overtakes_nobody() -> None:
 
 @pytest.mark.parametrize(
     ("count", "octets"),
-    [(MOST_OF_LANE, 5), (2, MOST_OCTETS // 2 + 1)],
+    [(MOST_FRESH_OF_LANE, 5), (2, MOST_OCTETS // 2 + 1)],
 )
 def test_what_is_in_hand_is_bounded(office: Office, count: int, octets: int) -> None:
     """One slow server fills neither the courier nor the memory; then the queue is asked again."""
@@ -199,15 +207,16 @@ def test_what_is_in_hand_is_bounded(office: Office, count: int, octets: int) -> 
 
     assert taken[0]
     assert not taken[-1]
-    office.connector.open()
-    assert not office.hand_over(row(5000)), "it would overtake the refused one"
+    while office.connector.waiting:
+        office.connector.open()
+    assert not office.hand_over(row(9000)), "it would overtake the refused one"
     finish(office.courier.round())
-    assert office.hand_over(row(5001))
+    assert office.hand_over(row(9001))
 
 
 def test_a_message_to_very_many_waits_in_the_database(office: Office) -> None:
     """It would fill the courier."""
-    rows = [row(number, f"far{number}.example") for number in range(MOST_IN_HAND + 1)]
+    rows = [row(number, f"far{number}.example") for number in range(MOST_FRESH + 1)]
 
     assert office.courier.reserve(rows, 5) is None
 
