@@ -2,9 +2,8 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredSemaphore
 from twisted.internet.task import deferLater
@@ -20,9 +19,11 @@ from mailsvc.model.queued import Attempted, Letter, Queued, QueueLease, Settled
 from mailsvc.model.status import Status
 from mailsvc.outbound.client import Broken, Transcript
 from mailsvc.outbound.connection import Connected, Connector, Unreachable
+from mailsvc.outbound.judging import Try, judge
+from mailsvc.outbound.lanes import Lane, LaneState
 from mailsvc.outbound.parcels import LetterReader, Parcel, make_parcels
-from mailsvc.outbound.ways import Way, find_way
-from mailsvc.policy.retry import next_attempt, retry_delay
+from mailsvc.outbound.ways import find_way
+from mailsvc.policy.retry import retry_delay
 from mailsvc.store.database import Database
 from mailsvc.store.queue import claim, give_back, postpone, read_letters, renew
 from mailsvc.store.settling import SettleBatch
@@ -48,47 +49,8 @@ LINGER = 1.0
 _SETTLING = 600
 """Seconds for which we try to write down what became of an attempt."""
 _BUG = Status(4, 3, 0)
-_TRIED_AGAIN = frozenset({Outcome.LATER, Outcome.UNKNOWN})
 _BREAKS = 3
 """Connections in a row that break before anything was sent: then the server is left alone."""
-
-
-@dataclass(slots=True)
-class _Lane:
-    """One way, its parcels and its connections."""
-
-    way: Way
-    parcels: deque[Parcel] = field(default_factory=deque)
-    domains: set[str] = field(default_factory=set)
-    rows: int = 0
-    """In hand, those under way included."""
-    connections: int = 0
-    most: int | None = None
-    """Connections that its server bears, as we have learnt; None: not yet."""
-    failures: int = 0
-    """In a row: of connecting, or of connections that broke."""
-    closed_until: datetime | None = None
-    """Its server is left alone until then; None: it is not."""
-    trouble: str = ""
-    behind: bool = False
-    """Whether rows of it that are due may wait in the database."""
-    waiting: list["Deferred[None]"] = field(default_factory=list)
-    """Connections that wait for a parcel."""
-
-
-class LaneState(NamedTuple):
-    """
-    A way that is left alone for a while.
-
-    Args:
-        domains: Whose mail waits.
-        until: When it is tried again, aware UTC.
-        trouble: Why, in one line.
-    """
-
-    domains: tuple[str, ...]
-    until: datetime
-    trouble: str
 
 
 def _now() -> datetime:
@@ -132,7 +94,7 @@ class Courier:
         self._clock = clock
         self._owner = owner
         self._now = now
-        self._lanes: dict[str, _Lane] = {}
+        self._lanes: dict[str, Lane] = {}
         self._reader = LetterReader(database)
         self._in_hand: dict[int, int] = {}
         """Rows, with the octets that leave our memory with them."""
@@ -167,7 +129,7 @@ class Courier:
         return tuple(
             LaneState(tuple(sorted(one.domains)), one.closed_until, one.trouble)
             for one in self._lanes.values()
-            if one.closed_until is not None and one.closed_until > now
+            if one.closed_until is not None and one.is_closed(now)
         )
 
     def reopen(self, domains: Iterable[str] | None = None) -> None:
@@ -249,14 +211,14 @@ class Courier:
             lanes.setdefault(self._lane(row).way.name, []).append(row)
         letters: dict[int, Letter] = {rows[0].message: letter}
         for name, some in lanes.items():
-            if self._is_closed(self._lanes[name]):
+            if self._lanes[name].is_closed(self._now()):
                 waiting = self._let_wait(self._lanes[name], some, letters)
                 self.background.start(waiting, "mail for a server that is away")
             else:
                 self._hand_out(self._lanes[name], some, letters)
 
     async def _let_wait(
-        self, lane: _Lane, rows: list[Queued], letters: Mapping[int, Letter]
+        self, lane: Lane, rows: list[Queued], letters: Mapping[int, Letter]
     ) -> None:
         """Put off what was stored while its server was given up."""
         self._hand_out(lane, await self._put_off(lane, rows), letters)
@@ -291,23 +253,23 @@ class Courier:
         for name, some in sorted_rows.items():
             self._hand_out(self._lanes[name], some, letters)
 
-    def _hand_out(self, lane: _Lane, rows: Sequence[Queued], letters: Mapping[int, Letter]) -> None:
+    def _hand_out(self, lane: Lane, rows: Sequence[Queued], letters: Mapping[int, Letter]) -> None:
         """Give a lane its parcels."""
         for parcel in make_parcels(rows, letters):
             lane.parcels.append(parcel)
             lane.rows += len(parcel.rows)
         self._staff(lane)
 
-    def _lane(self, row: Queued) -> _Lane:
+    def _lane(self, row: Queued) -> Lane:
         way = find_way(row.domain, self.settings, require_tls=row.require_tls)
         lane = self._lanes.get(way.name)
         if lane is None:
-            lane = self._lanes[way.name] = _Lane(way)
+            lane = self._lanes[way.name] = Lane(way)
         lane.way = way
         lane.domains.add(row.domain)
         return lane
 
-    async def _put_off(self, lane: _Lane, rows: list[Queued]) -> list[Queued]:
+    async def _put_off(self, lane: Lane, rows: list[Queued]) -> list[Queued]:
         """Let the rows of a closed lane wait, but for those whose time is over."""
         now, until = self._now(), lane.closed_until
         if until is None or until <= now:
@@ -320,10 +282,6 @@ class Courier:
             self._octets -= self._in_hand.pop(number, 0)
         return late
 
-    def _is_closed(self, lane: _Lane) -> bool:
-        """Whether its server is left alone now."""
-        return lane.closed_until is not None and lane.closed_until > self._now()
-
     def _forget_lanes(self) -> None:
         """Drop lanes that have neither work nor trouble."""
         for name, lane in tuple(self._lanes.items()):
@@ -332,22 +290,22 @@ class Courier:
 
     # Connections.
 
-    def _staff(self, lane: _Lane) -> None:
+    def _staff(self, lane: Lane) -> None:
         """See to it that somebody works: one, until that one has sent something."""
         self._ring(lane)
         if lane.parcels and not lane.connections:
             self._hire(lane)
 
-    def _hire(self, lane: _Lane) -> None:
+    def _hire(self, lane: Lane) -> None:
         lane.connections += 1
         self.background.start(self._work(lane), f"mail for {lane.way.name}")
 
-    def _ring(self, lane: _Lane) -> None:
+    def _ring(self, lane: Lane) -> None:
         waiting, lane.waiting = lane.waiting, []
         for one in waiting:
             one.callback(None)
 
-    async def _work(self, lane: _Lane) -> None:
+    async def _work(self, lane: Lane) -> None:
         """Send parcels on one connection after the other."""
         total = self._total
         await total.acquire()
@@ -366,10 +324,10 @@ class Courier:
         finally:
             lane.connections -= 1
             total.release()
-            if self.running and lane.parcels and not self._is_closed(lane):
+            if self.running and lane.parcels and not lane.is_closed(self._now()):
                 self._staff(lane)
 
-    async def _connect(self, lane: _Lane) -> Connected:
+    async def _connect(self, lane: Lane) -> Connected:
         connecting = Deferred.fromCoroutine(self._connector.connect(lane.way, self.settings))
         self._connecting.add(connecting)
         try:
@@ -383,7 +341,7 @@ class Courier:
         finally:
             self._connecting.discard(connecting)
 
-    async def _use(self, lane: _Lane, connected: Connected) -> None:
+    async def _use(self, lane: Lane, connected: Connected) -> None:
         """Send until there is nothing more, or the connection has had enough."""
         talk, sent = connected.conversation, 0
         try:
@@ -404,7 +362,7 @@ class Courier:
             if talk.usable:
                 self.background.start(talk.quit(), "the end of a connection")
 
-    async def _linger(self, lane: _Lane) -> None:
+    async def _linger(self, lane: Lane) -> None:
         """Wait for another parcel."""
         ring: Deferred[None] = Deferred()
         lane.waiting.append(ring)
@@ -415,12 +373,12 @@ class Courier:
             if late.active():
                 late.cancel()
 
-    def _stop_waiting(self, lane: _Lane, ring: "Deferred[None]") -> None:
+    def _stop_waiting(self, lane: Lane, ring: "Deferred[None]") -> None:
         if ring in lane.waiting:
             lane.waiting.remove(ring)
             ring.callback(None)
 
-    async def _send(self, lane: _Lane, connected: Connected, parcel: Parcel, *, used: bool) -> bool:
+    async def _send(self, lane: Lane, connected: Connected, parcel: Parcel, *, used: bool) -> bool:
         """Send one parcel and settle it; False: the connection has broken."""
         talk, started = connected.conversation, self._now()
         talk.transcript = Transcript()
@@ -455,7 +413,7 @@ class Courier:
         return True
 
     async def _broken(
-        self, lane: _Lane, connected: Connected, parcel: Parcel, error: Broken, started: datetime
+        self, lane: Lane, connected: Connected, parcel: Parcel, error: Broken, started: datetime
     ) -> None:
         """Settle a parcel whose connection broke before its end."""
         lane.failures += 1
@@ -469,7 +427,7 @@ class Courier:
         if lane.failures >= _BREAKS:
             await self._close(lane, Unreachable(str(error), error.status, connected.host, said))
 
-    async def _close(self, lane: _Lane, error: Unreachable) -> None:
+    async def _close(self, lane: Lane, error: Unreachable) -> None:
         """Leave a server alone for a while; all its mail in hand shares this attempt."""
         started, permanent = self._now(), error.status.permanent
         if not permanent:
@@ -490,11 +448,12 @@ class Courier:
                     fault.raiseException()
 
     async def _share(
-        self, lane: _Lane, parcel: Parcel, fate: Fate, started: datetime, error: Unreachable
+        self, lane: Lane, parcel: Parcel, fate: Fate, started: datetime, error: Unreachable
     ) -> None:
         """Settle a parcel by the attempt of another one."""
+        attempt = Try(started, error.host, error.conversation)
         pairs = tuple(
-            (row, self._judged(row, fate, started, error.host, error.conversation, lane))
+            (row, judge(row, fate, attempt, self._now(), self.settings, lane.closed_until))
             for row in parcel.rows
         )
         await self._finish(lane, pairs)
@@ -504,41 +463,10 @@ class Courier:
     def _settled(
         self, row: Queued, fate: Fate, started: datetime, connected: Connected, said: str
     ) -> Settled:
-        done = self._judged(row, fate, started, connected.host, said)
-        return done._replace(tls=connected.cipher) if connected.cipher else done
+        attempt = Try(started, connected.host, said, connected.cipher)
+        return judge(row, fate, attempt, self._now(), self.settings)
 
-    def _judged(
-        self,
-        row: Queued,
-        fate: Fate,
-        started: datetime,
-        host: str,
-        said: str,
-        lane: _Lane | None = None,
-    ) -> Settled:
-        """Decide what a fate means for a row."""
-        now, again = self._now(), None
-        outcome, status, text = fate.outcome, fate.status, fate.text
-        if outcome in _TRIED_AGAIN:
-            again = next_attempt(row.attempts + 1, row.expires, now, self.settings)
-            if again is None:
-                outcome, status = Outcome.BOUNCE, Status(5, 4, 7)
-                text = f"{text} (tried for too long)"
-            elif lane is not None and lane.closed_until is not None:
-                again = min(lane.closed_until, row.expires)
-        return Settled(
-            id=row.id,
-            outcome=outcome,
-            next_attempt=again or now,
-            text=text,
-            started=started,
-            host=host,
-            conversation=said,
-            status=status,
-            report=_report(row, fate._replace(outcome=outcome), now),
-        )
-
-    async def _finish(self, lane: _Lane, pairs: tuple[tuple[Queued, Settled], ...]) -> None:
+    async def _finish(self, lane: Lane, pairs: tuple[tuple[Queued, Settled], ...]) -> None:
         """Write it down, as soon as the database takes it: what was sent must not go again."""
         done = Attempted(self._owner, pairs)
         try:
@@ -565,27 +493,10 @@ class Courier:
                 text=one.text,
             )
 
-    def _let_go(self, lane: _Lane, rows: Iterable[Queued]) -> None:
+    def _let_go(self, lane: Lane, rows: Iterable[Queued]) -> None:
         had_enough = not self.hungry
         for row in rows:
             self._octets -= self._in_hand.pop(row.id, 0)
             lane.rows -= 1
         if self.running and had_enough and self.hungry:
             self.on_room()
-
-
-def _report(row: Queued, fate: Fate, now: datetime) -> str:
-    """Choose what the sender is told; RFC 3461 sections 4.1 and 6.2."""
-    asked = set(row.notify.split(",")) - {""}
-    if fate.outcome is Outcome.BOUNCE:
-        # A bounce of a bounce ends at the postmaster.
-        return "failed" if not asked or "FAILURE" in asked or not row.sender else ""
-    if not row.sender:
-        return ""
-    if fate.outcome is Outcome.DONE:
-        # RFC 2852 section 4.1.4: nobody else will tell the sender of a deadline that has passed.
-        told = fate.relayed_without_by and "NEVER" not in asked
-        return "relayed" if told or (fate.relayed_without_dsn and "SUCCESS" in asked) else ""
-    if row.notice_at is not None and row.notice_at <= now:
-        return "delayed" if not asked or "DELAY" in asked else ""
-    return ""
