@@ -50,6 +50,15 @@ def written(pid: int) -> int:
     return int(counters["wchar"])
 
 
+def wait_for_process(daemon: Daemon) -> None:
+    """Wait until a process is ready; one that has died a few times is started after a while."""
+
+    def ready() -> object:
+        return daemon.mailctl("status", "--json").parsed["database"]["writer_pid"]
+
+    wait_until(ready, "a process that is ready", 100)
+
+
 def wait_for_work(daemon: Daemon) -> int:
     """Wait until a process writes mail, under a load that goes on; gives its number."""
     wait_until(lambda: writers_of(daemon.pid), "a process that writes")
@@ -326,7 +335,9 @@ def test_a_full_disk_is_told_by_the_process_and_over_when_there_is_room(
     """Clients hear 452 4.3.1 while it is full, whoever writes, also a process that is new."""
     daemon = make_daemon(settings={"spool": {"spare_disk": 0}})
     small_disk("state", daemon.folder, mib=40)
-    load = Load(daemon.start().ports["mx"], "before", senders=6).start()
+    daemon.start()
+    wait_for_process(daemon)
+    load = Load(daemon.ports["mx"], "before", senders=6).start()
     pid = wait_for_work(daemon)
     load.stop()
     ledger = load.finish()
@@ -340,6 +351,8 @@ def test_a_full_disk_is_told_by_the_process_and_over_when_there_is_room(
     assert {reply[:9] for reply in full.replies} == {"452 4.3.1"}
 
     filling.unlink()
+    # Before the load, which would fill the small disk while it waits to be started again.
+    wait_for_process(daemon)
     after = Load(daemon.ports["mx"], "after", senders=6).start()
     wait_for_work(daemon)
     after.stop()
