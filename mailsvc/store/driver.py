@@ -43,7 +43,7 @@ class DriverStatement:
     """
 
     def __init__(self, statement: Executable) -> None:
-        compiled: Any = statement.compile(dialect=_DIALECT)  # type: ignore[attr-defined]
+        compiled: Any = statement.compile(dialect=_DIALECT)  # type: ignore[attr-defined]  # Core's statements have it
         self._text = str(compiled)
         self._names: tuple[str, ...] = tuple(compiled.positiontup or ())
         self._fixed: dict[str, Any] = {
