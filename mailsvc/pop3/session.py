@@ -191,13 +191,9 @@ class Session:
 
     def tell(self, event: str, messages: Iterable[MessageId]) -> None:
         """Take down what became of messages."""
-        owner = self.maildrop.account
+        owner, client = self.maildrop.account, self.client.ip
         for message in messages:
-            self._tell(
-                Happening(
-                    event, self.client.ip, owner.id, recipient=str(owner.address), message=message
-                )
-            )
+            self._tell(Happening(event, client, owner.id, "", str(owner.address), message))
 
     def leave(self) -> None:
         """Let the maildrop go, without removing anything; harmless the second time."""

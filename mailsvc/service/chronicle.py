@@ -7,13 +7,13 @@ from twisted.logger import Logger
 from mailsvc.model.story import Happening
 from mailsvc.service.rounds import Rounds
 from mailsvc.store.database import Database
-from mailsvc.store.stories import write_stories
+from mailsvc.store.stories import StoryValues, write_stories
 
 EVERY = 1.0
 """Seconds that a row may wait."""
-BATCH = 500
-"""Rows in one transaction."""
-MOST_WAITING = 10_000
+BATCH = 1000
+"""Rows in one transaction; so many do not wait for their second."""
+MOST_WAITING = 50_000
 """Rows that wait while the database does not answer; more are counted, and lost."""
 
 
@@ -32,15 +32,18 @@ class Chronicle(Rounds):
     def __init__(self, database: Database, clock: Any) -> None:
         super().__init__(clock)
         self._database = database
-        self._waiting: list[tuple[int, Happening]] = []
+        self._waiting: list[StoryValues] = []
         self._lost = 0
 
     def note(self, happening: Happening) -> None:
         """Take one down; never waits, never fails."""
-        if len(self._waiting) < MOST_WAITING:
-            self._waiting.append((self._database.ids.next(), happening))
-        else:
+        waiting = self._waiting
+        if len(waiting) >= MOST_WAITING:
             self._lost += 1
+            return
+        waiting.append((self._database.ids.next(), *happening))
+        if len(waiting) == BATCH:
+            self.wake()
 
     async def last(self) -> None:
         """Write the last ones."""
