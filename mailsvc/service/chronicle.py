@@ -50,12 +50,14 @@ class Chronicle(Rounds):
         await self.round()
 
     async def round(self) -> None:
-        """Write what waits; what cannot be written waits on."""
+        """Write what waits now; what comes meanwhile, or cannot be written, waits on."""
+        left = len(self._waiting)
         try:
-            while self._waiting:
-                some = tuple(self._waiting[:BATCH])
+            while left > 0:
+                some = tuple(self._waiting[: min(left, BATCH)])
                 await self._database.write(write_stories, some)
                 del self._waiting[: len(some)]
+                left -= len(some)
         except Exception as error:  # noqa: BLE001 - tried again in a second
             self._log.warn("the trail could not be written: {error}", error=str(error))
         if self._lost:

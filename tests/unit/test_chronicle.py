@@ -1,6 +1,6 @@
 """What happens is taken down without anybody waiting for the database; on every database."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -74,6 +74,28 @@ class TestChronicle:
 
         clock.advance(EVERY)
         assert _count(office) == 2 * BATCH + 1
+
+    def test_what_comes_meanwhile_waits_for_the_next_round(self, office: Office) -> None:
+        """Else each commit would be followed by one of the few rows that came during it."""
+        clock = Clock()
+        book = Chronicle(office.database, clock)
+        book.startService()
+        writes = []
+
+        async def slow_write(query: Callable[..., object], rows: Sequence[object]) -> None:
+            del query
+            writes.append(len(rows))
+            if len(writes) < 9:
+                book.note(_refused("late@test.com"))
+
+        office.database.write = slow_write  # type: ignore[assignment]  # the test's
+        book.note(_refused("a@test.com"))
+
+        clock.advance(EVERY)
+        assert writes == [1]
+
+        clock.advance(EVERY)
+        assert writes == [1, 1]
 
     def test_a_database_that_does_not_answer_loses_nothing(self, office: Office) -> None:
         """They wait until it does."""
