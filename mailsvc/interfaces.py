@@ -318,6 +318,11 @@ class IMaildrops(Interface):
             is gone is missing.
         """
 
+    def glance(
+        messages: Sequence[MessageId], octets: int
+    ) -> Mapping[MessageId, bytes | None] | None:
+        """Fetch bodies as ``read`` does, in a moment; None: that is not possible now."""
+
     async def read_chunk(message: MessageId, number: int) -> bytes | None:
         """Fetch one chunk of a large body, counted from 0; None behind the last one."""
 

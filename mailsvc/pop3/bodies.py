@@ -1,21 +1,24 @@
 """Fetch the bodies of one maildrop: many small ones in one query, large ones in chunks."""
 
-from collections.abc import AsyncIterator, Container
+from collections.abc import AsyncIterator, Container, Mapping, Sequence
 
-from mailsvc.config.units import MIB
+from mailsvc.config.units import KIB, MIB
 from mailsvc.interfaces import IMaildrops
 from mailsvc.model.ids import MessageId
 from mailsvc.model.maildrop import Snapshot
+from mailsvc.wire.dots import stuffed
 
 FIRST_READ = 16
 """Bodies in the first query, and in one behind a jump."""
 NEXT_READ = 50
 """Bodies in each further query of a client that goes through its maildrop."""
-MOST_AHEAD = 2 * MIB
-"""Octets that one session may hold ahead."""
+MOST_AHEAD = 512 * KIB
+"""Octets that one session may hold ahead; SQLite reads so many in a moment."""
 MOST_AHEAD_TOGETHER = 64 * MIB
 """Octets that all sessions together may hold ahead."""
 _FARTHEST = 4 * NEXT_READ
+_NONE = -1
+"""No message."""
 
 
 class MessageGone(Exception):
@@ -61,7 +64,18 @@ class Bodies:
         room: The memory that may be used ahead of the client.
     """
 
-    __slots__ = ("_ahead", "_end", "_held", "_maildrops", "_room", "_snapshot", "_used")
+    __slots__ = (
+        "_ahead",
+        "_end",
+        "_held",
+        "_last",
+        "_maildrops",
+        "_room",
+        "_snapshot",
+        "_text",
+        "_text_of",
+        "_used",
+    )
 
     def __init__(self, maildrops: IMaildrops, snapshot: Snapshot, room: AheadRoom) -> None:
         self._maildrops = maildrops
@@ -71,6 +85,45 @@ class Bodies:
         self._held = 0
         self._used = False
         self._end = -NEXT_READ
+        self._last = self._text_of = _NONE
+        self._text = b""
+
+    def at_hand(self, index: int) -> bytes | None:
+        """Give a body that was read ahead; None: ``whole`` must be asked."""
+        body = self._ahead.get(index)
+        if body is not None:
+            del self._ahead[index]
+            self._used = True
+            self._let_go(len(body))
+        return body
+
+    def text(self, index: int) -> bytes | None:
+        """Give a body as it goes on the wire, if it was read ahead; None: as ``at_hand``."""
+        body = self.at_hand(index)
+        if body is None:
+            return None
+        self._last = index
+        if index != self._text_of:
+            return stuffed(body)
+        text, self._text, self._text_of = self._text, b"", _NONE
+        return text
+
+    def look_ahead(self, unwanted: Container[int]) -> None:
+        """
+        Make ready what will be asked for next, while the client reads what it has got.
+
+        Args:
+            unwanted: As in ``whole``.
+        """
+        index = self._last + 1
+        if self._last == _NONE or index >= len(self._snapshot):
+            return
+        self._last = _NONE
+        if index not in self._ahead and index == self._end and index not in unwanted:
+            self._read_now(self._choose(index, unwanted))
+        body = self._ahead.get(index)
+        if body is not None:
+            self._text, self._text_of = stuffed(body), index
 
     async def whole(self, index: int, unwanted: Container[int]) -> bytes | None:
         """
@@ -90,12 +143,10 @@ class Bodies:
         self._used = True
         if index not in self._ahead:
             await self._read(index, unwanted)
-        try:
-            body = self._ahead.pop(index)
-        except KeyError:
-            raise MessageGone from None
-        if body is not None:
-            self._let_go(len(body))
+        self._last = index
+        body = self.at_hand(index)
+        if body is None and index not in self._ahead:
+            raise MessageGone
         return body
 
     async def chunks(self, index: int) -> AsyncIterator[bytes]:
@@ -125,22 +176,42 @@ class Bodies:
         """Give the memory back."""
         self._ahead.clear()
         self._let_go(self._held)
+        self._text, self._text_of = b"", _NONE
 
     async def _read(self, index: int, unwanted: Container[int]) -> None:
         self.forget()
         wanted = self._choose(index, unwanted)
-        octets = self._snapshot.octets
-        planned = sum(octets[one] for one in wanted)
-        self._room.take(planned)
-        held = 0
+        messages, octets = self._named(wanted)
+        self._room.take(octets)
         try:
-            messages = [MessageId(self._snapshot.messages[one]) for one in wanted]
-            found = await self._maildrops.read(messages, planned)
-            pairs = zip(wanted, messages, strict=True)
-            self._ahead = {one: found[message] for one, message in pairs if message in found}
-            self._held = held = sum(len(body) for body in self._ahead.values() if body is not None)
+            found = await self._maildrops.read(messages, octets)
         finally:
-            self._room.give_back(planned - held)
+            self._room.give_back(octets)
+        self._keep(wanted, messages, found)
+
+    def _read_now(self, wanted: Sequence[int]) -> None:
+        """Read, where that is a matter of a moment."""
+        messages, octets = self._named(wanted)
+        found = self._maildrops.glance(messages, octets)
+        if found is not None:
+            self.forget()
+            self._keep(wanted, messages, found)
+
+    def _named(self, wanted: Sequence[int]) -> tuple[list[MessageId], int]:
+        """Give the numbers of messages, and their octets together."""
+        messages, octets = self._snapshot.messages, self._snapshot.octets
+        return [MessageId(messages[one]) for one in wanted], sum(octets[one] for one in wanted)
+
+    def _keep(
+        self,
+        wanted: Sequence[int],
+        messages: Sequence[MessageId],
+        found: Mapping[MessageId, bytes | None],
+    ) -> None:
+        pairs = zip(wanted, messages, strict=True)
+        self._ahead = {one: found[message] for one, message in pairs if message in found}
+        self._held = sum(len(body) for body in self._ahead.values() if body is not None)
+        self._room.take(self._held)
 
     def _choose(self, index: int, unwanted: Container[int]) -> list[int]:
         """Choose what to read together with *index*."""

@@ -23,7 +23,7 @@ async def capa(session: Session, argument: bytes) -> Reply:
     return ok_lines(b"this is what I can do", lines)
 
 
-async def lang(session: Session, argument: bytes) -> Reply:
+def lang(session: Session, argument: bytes) -> Reply:
     """Choose what people are told things in, or list what there is; RFC 6856 section 3."""
     if not argument:
         lines = [f"{one.tag} {one.name}\r\n".encode() for one in LANGUAGES]

@@ -28,7 +28,7 @@ from mailsvc.pop3.session import Session, shown
 _log = Logger()
 
 
-async def user(session: Session, argument: bytes) -> Reply:
+def user(session: Session, argument: bytes) -> Reply:
     """Note who wants to log in; whether there is such a user stays a secret."""
     session.waiting_user = argument
     return USER_TAKEN

@@ -149,6 +149,14 @@ class Maildrop:
         """Tell the unique-id of a message; RFC 1939 section 7."""
         return self._snapshot.uidl(index).encode("ascii")
 
+    def text(self, index: int) -> bytes | None:
+        """Give a body as it goes on the wire, if it needs no waiting; None: ask for the whole."""
+        return self._bodies.text(index)
+
+    def look_ahead(self) -> None:
+        """Make ready what the client will probably ask for next."""
+        self._bodies.look_ahead(self._marked)
+
     async def whole(self, index: int) -> bytes | None:
         """Fetch a body, None when it is stored in chunks; errors as in ``Bodies.whole``."""
         return await self._bodies.whole(index, self._marked)

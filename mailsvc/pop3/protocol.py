@@ -173,12 +173,31 @@ class Pop3Protocol(pop3.POP3):
         dialogue.write(GREETING.octets)
         commands = 0
         while True:
-            reply = await self._hear(session)
+            try:
+                # Most lines are there, and most replies need no waiting: no coroutine for those.
+                dialogue.longest_line = session.longest_line
+                line = dialogue.ready_line()
+                if line is None:
+                    dialogue.flush()
+                    session.catch_up()
+                    line = await dialogue.line(self.factory.settings.pop3.idle_timeout)
+            except BadLine as bad:
+                reply = answer_bad(session, bad)
+            else:
+                if self.factory.logs_commands:
+                    self._log_command(session, line)
+                found = answer(session, line)
+                reply = found if isinstance(found, Reply) else await found
             if reply.tls and dialogue.pending:
                 # What stands behind STLS may be somebody else's; CVE-2011-0411.
                 reply = NOTHING_BEHIND
-            if not await self._say(reply):
-                return "a reply could not be finished"
+            if reply.rest is not None or reply.late:
+                if not await self._say(reply):
+                    return "a reply could not be finished"
+            else:
+                dialogue.write(reply.octets)
+                if dialogue.unsent >= _GROUP:
+                    await dialogue.send(b"", self.factory.settings.pop3.stalled_timeout)
             if reply.tls:
                 channel = await switch_to_tls(dialogue, session.client, self.factory.entrance)
                 session.begin_again(channel)
@@ -188,26 +207,13 @@ class Pop3Protocol(pop3.POP3):
             if commands % _IN_A_ROW == 0:
                 await self._give_turn()
 
-    async def _hear(self, session: Session) -> Reply:
-        """Take one command and find its reply."""
-        self._dialogue.longest_line = session.longest_line
-        try:
-            line = await self._dialogue.line(self.factory.settings.pop3.idle_timeout)
-        except BadLine as bad:
-            return answer_bad(session, bad)
-        if self.factory.logs_commands:
-            self._log_command(session, line)
-        return await answer(session, line)
-
     async def _say(self, reply: Reply) -> bool:
-        """Say a reply; False: it broke off, and so must the connection."""
+        """Say a reply that takes its time; False: it broke off, and so must the connection."""
         dialogue, stalled = self._dialogue, self.factory.settings.pop3.stalled_timeout
         if reply.late and self.factory.settings.pop3.tarpit:
             await dialogue.rest(self.factory.settings.pop3.tarpit)
         dialogue.write(reply.octets)
         if reply.rest is None:
-            if dialogue.unsent >= _GROUP:
-                await dialogue.send(b"", stalled)
             return True
         try:
             async for octets in reply.rest:

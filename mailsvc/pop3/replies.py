@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterable
 from typing import NamedTuple
 
 from mailsvc.errors import LoginFailed, LoginForbidden, LoginTooSoon, MaildropInUse, MailError
-from mailsvc.wire.dots import DotWriter
+from mailsvc.wire.dots import stuffed
 
 
 class Reply(NamedTuple):
@@ -44,8 +44,12 @@ def ok_lines(text: bytes, lines: Iterable[bytes]) -> Reply:
 
 def ok_content(text: bytes, content: bytes) -> Reply:
     """Say yes with content that is in memory."""
-    dots = DotWriter()
-    return Reply(b"+OK %b\r\n%b%b" % (text, dots.feed(content), dots.finish()))
+    return ok_stuffed(text, stuffed(content))
+
+
+def ok_stuffed(text: bytes, content: bytes) -> Reply:
+    """Say yes with content that has its dots and its end."""
+    return Reply(b"+OK %b\r\n%b" % (text, content))
 
 
 def err(text: bytes, code: bytes = b"") -> Reply:

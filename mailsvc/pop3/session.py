@@ -61,6 +61,7 @@ class Session:
         "client",
         "errors",
         "failures",
+        "fetched",
         "language",
         "maildrop_lost",
         "open_maildrop",
@@ -116,6 +117,8 @@ class Session:
         """Wrong commands since the last right one."""
         self.sent = self.removed = 0
         """Messages that the client has fetched, and that QUIT has removed."""
+        self.fetched: list[MessageId] = []
+        """What was fetched since ``catch_up``."""
 
     @property
     def maildrop(self) -> Maildrop:
@@ -189,14 +192,27 @@ class Session:
             return True
         return start.partition(b"\r\n\r\n")[0].isascii()
 
+    def catch_up(self) -> None:
+        """Do what can be done while the client reads: note what it fetched, and look ahead."""
+        if self.fetched:
+            fetched, self.fetched = self.fetched, []
+            self.sent += len(fetched)
+            self._take_down("retrieved", fetched)
+            self.maildrop.look_ahead()
+
     def tell(self, event: str, messages: Iterable[MessageId]) -> None:
         """Take down what became of messages."""
+        self.catch_up()
+        self._take_down(event, messages)
+
+    def _take_down(self, event: str, messages: Iterable[MessageId]) -> None:
         owner, client = self.maildrop.account, self.client.ip
         for message in messages:
             self._tell(Happening(event, client, owner.id, "", str(owner.address), message))
 
     def leave(self) -> None:
         """Let the maildrop go, without removing anything; harmless the second time."""
+        self.catch_up()
         if self._leave is not None:
             self._leave()
             self._leave = None

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from mailsvc.errors import MailError
 from mailsvc.pop3 import authorization, logins, transaction
@@ -29,7 +30,8 @@ from mailsvc.pop3.replies import (
 from mailsvc.pop3.session import Session, shown
 from mailsvc.wire.dialogue import BadLine, LineTooLong
 
-Answer = Callable[[Session, bytes], Awaitable[Reply]]
+Answer = Callable[[Session, bytes], Reply | Awaitable[Reply]]
+"""Answers a command: at once, where nothing must be waited for."""
 
 
 class Command(NamedTuple):
@@ -78,28 +80,31 @@ _NO_COMMAND = Command(None, None)
 _log = Logger()
 
 
-async def answer(session: Session, line: bytes) -> Reply:
+def answer(session: Session, line: bytes) -> Reply | Awaitable[Reply]:
     """
-    Answer one line.
+    Answer one line: at once, where nothing must be waited for.
 
     Args:
         session: Whose.
         line: Without its CRLF.
     """
-    awaiting, session.awaiting = session.awaiting, None
+    awaiting = session.awaiting
     if awaiting is not None:
-        return _count(session, await _perform(session, b"AUTH", awaiting, line))
+        session.awaiting = None
+        return _later(session, b"AUTH", awaiting(session, line))
     word, _, rest = line.partition(b" ")
     verb = word.upper()
     command = COMMANDS.get(verb, _NO_COMMAND)
     argument = rest if command.raw else rest.rstrip(b" ")
     found = _choose(session, command, argument)
     if not isinstance(found, Reply):
-        found = await _perform(session, verb, found, argument)
-    if verb != b"USER":
-        # PASS comes "immediately after a successful USER"; RFC 1939 section 7.
-        session.waiting_user = None
-    return _count(session, found)
+        try:
+            found = found(session, argument)
+        except Exception as error:  # noqa: BLE001 - logged and answered
+            found = _failed(session, verb, error)
+        if not isinstance(found, Reply):
+            return _later(session, verb, found)
+    return _ended(session, verb, found)
 
 
 def answer_bad(session: Session, bad: BadLine) -> Reply:
@@ -130,15 +135,22 @@ def _fits(command: Command, argument: bytes) -> bool:
     return command.raw or command.least <= argument.count(b" ") + 1 <= command.most
 
 
-async def _perform(session: Session, verb: bytes, perform: Answer, argument: bytes) -> Reply:
-    """Answer, whatever happens; a command that fails has changed nothing."""
+async def _later(session: Session, verb: bytes, work: Awaitable[Reply]) -> Reply:
+    """Wait for an answer."""
     try:
-        return await perform(session, argument)
+        reply = await work
     except CancelledError:
         raise  # the service ends: what became of the command nobody knows
-    except MessageGone:
+    except Exception as error:  # noqa: BLE001 - logged and answered
+        reply = _failed(session, verb, error)
+    return _ended(session, verb, reply)
+
+
+def _failed(session: Session, verb: bytes, error: Exception) -> Reply:
+    """Answer, whatever has happened; a command that fails has changed nothing."""
+    if isinstance(error, MessageGone):
         return NO_SUCH_MESSAGE
-    except MailError as error:
+    if isinstance(error, MailError):
         _log.info(
             "{verb} of {user!r} from {client} failed: {error}",
             verb=verb.decode("ascii"),
@@ -147,9 +159,16 @@ async def _perform(session: Session, verb: bytes, perform: Answer, argument: byt
             error=error,
         )
         return refusal(error)
-    except Exception:  # noqa: BLE001 - logged and answered
-        _log.failure("{verb} failed", verb=verb.decode("ascii"))
-        return FAULT
+    _log.failure("{verb} failed", Failure(error), verb=verb.decode("ascii"))
+    return FAULT
+
+
+def _ended(session: Session, verb: bytes, reply: Reply) -> Reply:
+    """Do what follows each command."""
+    if verb != b"USER":
+        # PASS comes "immediately after a successful USER"; RFC 1939 section 7.
+        session.waiting_user = None
+    return _count(session, reply)
 
 
 def _count(session: Session, reply: Reply) -> Reply:

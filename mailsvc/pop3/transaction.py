@@ -1,6 +1,6 @@
 """The commands of the TRANSACTION state, and the UPDATE state; RFC 1939 sections 5 to 7."""
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
@@ -19,10 +19,11 @@ from mailsvc.pop3.replies import (
     ok,
     ok_content,
     ok_lines,
+    ok_stuffed,
 )
 from mailsvc.pop3.session import Session
 from mailsvc.pop3.top import TopCutter
-from mailsvc.wire.dots import DotWriter
+from mailsvc.wire.dots import DotWriter, stuffed
 
 SLICE = 1000
 """Lines of a long listing that are made at once."""
@@ -31,13 +32,13 @@ _MOST_DIGITS = 10
 _log = Logger()
 
 
-async def stat(session: Session, argument: bytes) -> Reply:
+def stat(session: Session, argument: bytes) -> Reply:
     """Count what is not marked; the "drop listing" of RFC 1939 section 5."""
     del argument
     return ok(b"%d %d" % (session.maildrop.count, session.maildrop.octets))
 
 
-async def list_(session: Session, argument: bytes) -> Reply:
+def list_(session: Session, argument: bytes) -> Reply:
     """Tell the octets of one message or of each; the "scan listing"."""
     maildrop = session.maildrop
     if argument:
@@ -49,7 +50,7 @@ async def list_(session: Session, argument: bytes) -> Reply:
     return _listing(maildrop, lambda indexes: [b"%d %d\r\n" % (i + 1, size(i)) for i in indexes])
 
 
-async def uidl(session: Session, argument: bytes) -> Reply:
+def uidl(session: Session, argument: bytes) -> Reply:
     """Tell the unique-id of one message or of each; RFC 1939 section 7."""
     maildrop = session.maildrop
     if argument:
@@ -61,24 +62,35 @@ async def uidl(session: Session, argument: bytes) -> Reply:
     return _listing(maildrop, lambda indexes: [b"%d %b\r\n" % (i + 1, name(i)) for i in indexes])
 
 
-async def retr(session: Session, argument: bytes) -> Reply:
+def retr(session: Session, argument: bytes) -> Reply | Awaitable[Reply]:
     """Send a message: one in memory in one write, any other chunk by chunk."""
     maildrop = session.maildrop
     index = _index(maildrop, argument)
     if index is None:
         return NO_SUCH_MESSAGE
-    text = b"%d octets" % maildrop.size(index)
+    text = maildrop.text(index)
+    return _fetch(session, index) if text is None else _give(session, maildrop, index, text)
+
+
+async def _fetch(session: Session, index: int) -> Reply:
+    """Wait for a message."""
+    maildrop = session.maildrop
     whole = await maildrop.whole(index)
-    if whole is None:
-        reply = await _in_pieces(session, text, maildrop.chunks(index))
-    elif session.understands(whole):
-        reply = ok_content(text, whole)
-    else:
-        reply = NEEDS_UTF8
+    if whole is not None:
+        return _give(session, maildrop, index, stuffed(whole))
+    said = b"%d octets" % maildrop.size(index)
+    reply = await _in_pieces(session, said, maildrop.chunks(index))
     if not reply.failed:
-        session.sent += 1
-        session.tell("retrieved", [maildrop.message(index)])
+        session.fetched.append(maildrop.message(index))
     return reply
+
+
+def _give(session: Session, maildrop: Maildrop, index: int, text: bytes) -> Reply:
+    """Send a message that is in memory and has its dots."""
+    if not session.understands(text):
+        return NEEDS_UTF8
+    session.fetched.append(maildrop.message(index))
+    return ok_stuffed(b"%d octets" % maildrop.size(index), text)
 
 
 async def top(session: Session, argument: bytes) -> Reply:
@@ -100,7 +112,7 @@ async def top(session: Session, argument: bytes) -> Reply:
     return ok_content(b"top of message follows", cutter.feed(whole))
 
 
-async def dele(session: Session, argument: bytes) -> Reply:
+def dele(session: Session, argument: bytes) -> Reply:
     """Mark a message; only QUIT removes it."""
     index = _index(session.maildrop, argument)
     if index is None:
@@ -109,14 +121,14 @@ async def dele(session: Session, argument: bytes) -> Reply:
     return MARKED
 
 
-async def rset(session: Session, argument: bytes) -> Reply:
+def rset(session: Session, argument: bytes) -> Reply:
     """Take all marks back."""
     del argument
     session.maildrop.unmark_all()
     return DONE
 
 
-async def noop(session: Session, argument: bytes) -> Reply:
+def noop(session: Session, argument: bytes) -> Reply:
     """Do nothing."""
     del session, argument
     return DONE

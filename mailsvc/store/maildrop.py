@@ -113,10 +113,16 @@ class Maildrops:
         self, messages: Sequence[MessageId], octets: int
     ) -> Mapping[MessageId, bytes | None]:
         """Fetch bodies, all together."""
-        seen = None
-        if octets <= _GLANCE_OCTETS:
-            seen = self._database.glance(partial(glance_at_bodies, messages=messages))
+        seen = self.glance(messages, octets)
         return await self._database.run(read_bodies, messages) if seen is None else seen
+
+    def glance(
+        self, messages: Sequence[MessageId], octets: int
+    ) -> Mapping[MessageId, bytes | None] | None:
+        """Fetch bodies, all together, at once."""
+        if octets > _GLANCE_OCTETS:
+            return None
+        return self._database.glance(partial(glance_at_bodies, messages=messages))
 
     async def read_chunk(self, message: MessageId, number: int) -> bytes | None:
         """Fetch a part of a large body."""

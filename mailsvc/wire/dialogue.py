@@ -241,23 +241,29 @@ class Dialogue:
             BadLine: This line is no command; the one behind it can be asked for.
             HungUp, TimedOut, Stopping: There will be no line.
         """
-        while self._ended is not HungUp:
-            buffer, at = self._buffer, self._at
-            end = buffer.find(b"\n", at)
-            if end >= 0:
-                return self._cut(end)
+        while (line := self.ready_line()) is None:
             if self._skipping:
                 self._drop_buffer()
-            elif len(buffer) - at > self.longest_line:
-                self._skipping = buffer[at : at + START]
+            elif len(self._buffer) - self._at > self.longest_line:
+                self._skipping = self._buffer[self._at : self._at + START]
                 self._drop_buffer()
             self.idle = True
             try:
-                await self._more(timeout)
+                if self._blocked or self._paused:
+                    await self._more(timeout)
+                else:
+                    self.flush()
+                    await self._wait(timeout)
             finally:
                 self.idle = False
-        # Nobody would hear what became of the lines that are left.
-        raise HungUp
+        return line
+
+    def ready_line(self) -> bytes | None:
+        """Give the client's next line, as ``line`` does; None: it is not there yet."""
+        if self._ended is HungUp:
+            raise HungUp  # nobody would hear what became of the lines that are left
+        end = self._buffer.find(b"\n", self._at)
+        return None if end < 0 else self._cut(end)
 
     async def octets(self, timeout: float) -> bytes:
         """
@@ -443,7 +449,7 @@ class Dialogue:
         self._at = 0
 
     async def _more(self, timeout: float) -> None:
-        """Let the client hear us and wait until it has sent more."""
+        """Let the client hear us and wait until it has sent more, however slowly it reads."""
         self.flush()
         if not self._blocked and not self._paused:
             await self._wait(timeout)
@@ -457,21 +463,19 @@ class Dialogue:
             self._resume()
         await self._wait(timeout)
 
-    async def _wait(self, timeout: float) -> None:
-        """Wait for the next thing that happens on the connection."""
+    def _wait(self, timeout: float) -> Pause:
+        """Give the wait for the next thing that happens on the connection."""
         if self._ended is not None:
             raise self._ended
         now = self._clock.seconds()
-        deadline = now + timeout
-        deadline = min(deadline, self._latest)
-        self._deadline = deadline
+        self._deadline = deadline = min(now + timeout, self._latest)
         if self._timer is None:
             self._set_timer(max(0.0, deadline - now))
         elif self._timer_at > deadline:
             self._timer.cancel()
             self._set_timer(max(0.0, deadline - now))
         waiter = self._waiter = Pause()
-        await waiter
+        return waiter
 
     def _set_timer(self, seconds: float) -> None:
         self._timer_at = self._clock.seconds() + seconds

