@@ -88,20 +88,14 @@ class Bodies:
         self._last = self._text_of = _NONE
         self._text = b""
 
-    def at_hand(self, index: int) -> bytes | None:
-        """Give a body that was read ahead; None: ``whole`` must be asked."""
-        body = self._ahead.get(index)
-        if body is not None:
-            del self._ahead[index]
-            self._used = True
-            self._let_go(len(body))
-        return body
-
     def text(self, index: int) -> bytes | None:
-        """Give a body as it goes on the wire, if it was read ahead; None: as ``at_hand``."""
-        body = self.at_hand(index)
+        """Give a body as it goes on the wire, if it was read ahead; None: ask for the ``whole``."""
+        body = self._ahead.get(index)
         if body is None:
             return None
+        del self._ahead[index]
+        self._let_go(len(body))
+        self._used = True
         self._last = index
         if index != self._text_of:
             return stuffed(body)
@@ -144,9 +138,12 @@ class Bodies:
         if index not in self._ahead:
             await self._read(index, unwanted)
         self._last = index
-        body = self.at_hand(index)
-        if body is None and index not in self._ahead:
-            raise MessageGone
+        try:
+            body = self._ahead.pop(index)
+        except KeyError:
+            raise MessageGone from None
+        if body is not None:
+            self._let_go(len(body))
         return body
 
     async def chunks(self, index: int) -> AsyncIterator[bytes]:

@@ -11,7 +11,7 @@ from mailsvc.errors import MailError
 from mailsvc.pop3 import authorization, logins, transaction
 from mailsvc.pop3.bodies import MessageGone
 from mailsvc.pop3.either_state import capa, lang
-from mailsvc.pop3.languages import spoken
+from mailsvc.pop3.languages import ENGLISH, spoken
 from mailsvc.pop3.replies import (
     BAD_ARGUMENT,
     BARE_LF,
@@ -96,15 +96,18 @@ def answer(session: Session, line: bytes) -> Reply | Awaitable[Reply]:
     verb = word.upper()
     command = COMMANDS.get(verb, _NO_COMMAND)
     argument = rest if command.raw else rest.rstrip(b" ")
-    found = _choose(session, command, argument)
-    if not isinstance(found, Reply):
+    perform = command.authorization if session.open_maildrop is None else command.transaction
+    found: Reply | Awaitable[Reply]
+    if perform is None or not _fits(command, argument):
+        found = _refuse(session, command)
+    elif command.password and not session.may_log_in:
+        found = NEED_TLS
+    else:
         try:
-            found = found(session, argument)
+            found = perform(session, argument)
         except Exception as error:  # noqa: BLE001 - logged and answered
             found = _failed(session, verb, error)
-        if not isinstance(found, Reply):
-            return _later(session, verb, found)
-    return _ended(session, verb, found)
+    return _ended(session, verb, found) if isinstance(found, Reply) else _later(session, verb, found)
 
 
 def answer_bad(session: Session, bad: BadLine) -> Reply:
@@ -115,24 +118,21 @@ def answer_bad(session: Session, bad: BadLine) -> Reply:
     return _count(session, too_long if isinstance(bad, LineTooLong) else BARE_LF)
 
 
-def _choose(session: Session, command: Command, argument: bytes) -> Answer | Reply:
-    """Compare the session with the columns of the row; a reply is a refusal."""
+def _refuse(session: Session, command: Command) -> Reply:
+    """Tell why a command cannot be said now, or not so."""
     if command is _NO_COMMAND:
         return UNKNOWN
     logged_in = session.open_maildrop is not None
-    perform = command.transaction if logged_in else command.authorization
-    if perform is None:
+    if (command.transaction if logged_in else command.authorization) is None:
         return WRONG_STATE_AFTER_LOGIN if logged_in else WRONG_STATE_BEFORE_LOGIN
-    if command.password and not session.may_log_in:
-        return NEED_TLS
-    return perform if _fits(command, argument) else BAD_ARGUMENT
+    return NEED_TLS if command.password and not session.may_log_in else BAD_ARGUMENT
 
 
 def _fits(command: Command, argument: bytes) -> bool:
     """Whether the number of arguments is right; RFC 1939 section 3: one space between two."""
-    if not argument:
-        return command.least == 0
-    return command.raw or command.least <= argument.count(b" ") + 1 <= command.most
+    if command.raw or not argument:
+        return command.least == 0 or bool(argument)
+    return command.least <= argument.count(b" ") + 1 <= command.most
 
 
 async def _later(session: Session, verb: bytes, work: Awaitable[Reply]) -> Reply:
@@ -173,9 +173,9 @@ def _ended(session: Session, verb: bytes, reply: Reply) -> Reply:
 
 def _count(session: Session, reply: Reply) -> Reply:
     """Send a client away that says nothing right, and let one wait that says much wrong."""
-    if not reply.failed:
+    if not reply.octets.startswith(b"-"):
         session.errors = 0
-        return spoken(session.language, reply)
+        return reply if session.language is ENGLISH else spoken(session.language, reply)
     session.errors += 1
     if session.errors >= session.settings.pop3.most_errors and not reply.last:
         reply = TOO_MANY_ERRORS
