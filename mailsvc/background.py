@@ -80,7 +80,7 @@ class Pause(Deferred[None]):
         run, self.run = self.run, None
         if run is not None:
             self.over = True
-            run.go_on(None)
+            run.step(run.work.send, None)
         elif not self.over:
             self.callback(None)
 
@@ -89,7 +89,7 @@ class Pause(Deferred[None]):
         run, self.run = self.run, None
         if run is not None:
             self.over = True
-            run.throw(error)
+            run.step(run.work.throw, error)
         elif not self.over:
             self.errback(error)
 
@@ -103,24 +103,16 @@ class _Run:
         done: Called once at the end, with the error or None.
     """
 
-    __slots__ = ("_done", "_waiting", "_work")
+    __slots__ = ("_done", "_waiting", "work")
 
     def __init__(
         self,
         work: Coroutine[Deferred[Any], Any, Any],
         done: Callable[["_Run", BaseException | None], object],
     ) -> None:
-        self._work = work
+        self.work = work
         self._done = done
         self._waiting: Deferred[Any] | None = None
-
-    def go_on(self, value: Any) -> None:
-        """Go on with what was waited for, until the next wait or the end."""
-        self._step(self._work.send, value)
-
-    def throw(self, error: BaseException) -> None:
-        """Go on with an error."""
-        self._step(self._work.throw, error)
 
     def cancel(self) -> None:
         """Raise ``CancelledError`` where the work waits."""
@@ -130,7 +122,8 @@ class _Run:
         elif waiting is not None:
             waiting.cancel()
 
-    def _step(self, step: Callable[[Any], Deferred[Any]], argument: Any) -> None:
+    def step(self, step: Callable[[Any], Deferred[Any]], argument: Any) -> None:
+        """Go on, by ``send`` or ``throw`` of the work, until the next wait or the end."""
         while True:
             self._waiting = None
             try:
@@ -155,14 +148,14 @@ class _Run:
 
     def _answer(self, result: Any, there: list[Any]) -> None:
         if there:
-            self._step(*self._next(result))
+            self.step(*self._next(result))
         else:
             there.append(result)
 
     def _next(self, result: Any) -> tuple[Callable[[Any], Deferred[Any]], Any]:
         if isinstance(result, Failure):
-            return self._work.throw, result.value
-        return self._work.send, result
+            return self.work.throw, result.value
+        return self.work.send, result
 
 
 class Background:
@@ -178,7 +171,7 @@ class Background:
         """Start *work*; *name* stands in the log when it fails."""
         run = _Run(work, self._done)
         self._running[run] = name
-        run.go_on(None)
+        run.step(work.send, None)
 
     def _done(self, run: _Run, error: BaseException | None) -> None:
         name = self._running.pop(run)

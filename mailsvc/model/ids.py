@@ -16,6 +16,7 @@ NODES = 1 << 10
 _NODE_BITS = 10
 _SERIAL_BITS = 11
 _TICK_BITS = _NODE_BITS + _SERIAL_BITS
+_SERIALS = (1 << _SERIAL_BITS) - 1
 
 
 class IdSource:
@@ -53,9 +54,11 @@ class IdSource:
         """Make one identifier; it is larger than every earlier one of this source."""
         now = (time.time_ns() // 1_000_000) << _SERIAL_BITS | self._odd
         with self._lock:
-            self._last = last = max(now, self._last + 2)
-        tick, serial = divmod(last, 1 << _SERIAL_BITS)
-        return tick << _TICK_BITS | self._node | serial
+            last = self._last + 2
+            if last < now:
+                last = now
+            self._last = last
+        return (last >> _SERIAL_BITS) << _TICK_BITS | self._node | last & _SERIALS
 
 
 def earliest_at(moment: datetime) -> int:

@@ -176,11 +176,10 @@ class Pop3Protocol(pop3.POP3):
             try:
                 # Most lines are there, and most replies need no waiting: no coroutine for those.
                 dialogue.longest_line = session.longest_line
-                line = dialogue.ready_line()
-                if line is None:
+                while (line := dialogue.ready_line()) is None:
                     dialogue.flush()
                     session.catch_up()
-                    line = await dialogue.line(self.factory.settings.pop3.idle_timeout)
+                    await dialogue.rest_of_line(self.factory.settings.pop3.idle_timeout)
             except BadLine as bad:
                 reply = answer_bad(session, bad)
             else:

@@ -182,7 +182,8 @@ class SmtpProtocol(smtp.ESMTP):
         if dialogue.unsent >= _GROUP:
             await dialogue.send(b"", patience)
         try:
-            line = await dialogue.line(patience)
+            while (line := dialogue.ready_line()) is None:
+                await dialogue.rest_of_line(patience)
         except BadLine as bad:
             return await self._answer(answer_bad(session, bad))
         said = await answer(session, line)

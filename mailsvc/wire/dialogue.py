@@ -6,6 +6,7 @@ replies. Lines are handed out one at a time, so commands are answered in order, 
 flight, however they are pipelined. Replies leave together when the conversation next waits.
 """
 
+from collections.abc import Awaitable
 from typing import Any, Protocol, cast
 
 from twisted.internet.defer import Deferred
@@ -139,7 +140,6 @@ class Dialogue:
         "_waiter",
         "channel",
         "fault",
-        "idle",
         "longest_line",
         "session_end",
         "unsent",
@@ -159,8 +159,6 @@ class Dialogue:
         self._transaction_end = _NEVER
         self._latest = self.session_end
         """When the client is sent away whatever it does."""
-        self.idle = False
-        """Whether the conversation waits for the client's next line."""
         self.channel = PLAIN_TEXT
         """What the client talks over: TLS or not."""
         self.fault: BaseException | None = None
@@ -188,13 +186,14 @@ class Dialogue:
         """Take what the client sent; what comes after the end is dropped."""
         if self._ended is not None:
             return
-        rest = self._buffer[self._at :]
-        self._buffer = rest + octets if rest else octets
-        self._at = 0
-        if self._waiter is not None and not self._blocked:
-            self._wake()
-        busy = self._waiter is None or self._blocked
-        if busy and len(self._buffer) - self._at > MOST_BUFFERED:
+        if self._at < len(self._buffer):
+            octets = self._buffer[self._at :] + octets
+        self._buffer, self._at = octets, 0
+        waiter = self._waiter
+        if waiter is not None and not self._blocked:
+            self._waiter = self._deadline = None
+            waiter.end()
+        if len(self._buffer) - self._at > MOST_BUFFERED and (self._waiter is None or self._blocked):
             self._pause()
 
     def lost(self, reason: Failure | None = None) -> None:
@@ -242,21 +241,24 @@ class Dialogue:
             HungUp, TimedOut, Stopping: There will be no line.
         """
         while (line := self.ready_line()) is None:
-            if self._skipping:
-                self._drop_buffer()
-            elif len(self._buffer) - self._at > self.longest_line:
-                self._skipping = self._buffer[self._at : self._at + START]
-                self._drop_buffer()
-            self.idle = True
-            try:
-                if self._blocked or self._paused:
-                    await self._more(timeout)
-                else:
-                    self.flush()
-                    await self._wait(timeout)
-            finally:
-                self.idle = False
+            await self.rest_of_line(timeout)
         return line
+
+    def rest_of_line(self, timeout: float) -> Awaitable[None]:
+        """
+        Let the client hear us, and wait for what ``ready_line`` has missed; errors as in ``line``.
+
+        Mostly no coroutine: with short commands it would cost as much as all else here.
+        """
+        if self._skipping:
+            self._drop_buffer()
+        elif len(self._buffer) - self._at > self.longest_line:
+            self._skipping = self._buffer[self._at : self._at + START]
+            self._drop_buffer()
+        if self._blocked or self._paused:
+            return self._more(timeout)
+        self.flush()
+        return self._wait(timeout)
 
     def ready_line(self) -> bytes | None:
         """Give the client's next line, as ``line`` does; None: it is not there yet."""

@@ -77,14 +77,20 @@ class _Prompt(tcp.Connection):
             return  # Twisted's buffer would keep them, the kernel would not
         if self._held:
             self._held += data
-        elif not self._is_free:
-            FileDescriptor.write(self, data)
-        elif len(data) < _MUCH and not self._is_alone and at_turn_end(self.reactor, self._send_held):
+            if len(self._held) >= _MUCH:
+                self._send_held()
+        elif len(data) < _MUCH and self._may_wait():
             self._held = data
         else:
             self._send(data)
-        if len(self._held) >= _MUCH:
-            self._send_held()
+
+    def _may_wait(self) -> bool:
+        """Whether there is somebody else in this turn; if so, its end will be told."""
+        reactor = self.reactor
+        lone = getattr(reactor, "lone", None)
+        if lone is not None and lone == self.fileno():
+            return False
+        return at_turn_end(reactor, self._send_held)
 
     def _send_held(self) -> None:
         held, self._held = self._held, b""
@@ -92,27 +98,19 @@ class _Prompt(tcp.Connection):
             self._send(held)
 
     def _send(self, data: bytes) -> None:
-        sent = self.writeSomeData(data) if self._is_free else 0
-        if not isinstance(sent, int):
-            sent = 0  # the connection is lost: the reactor finds out and says so
-        if sent < len(data):
-            FileDescriptor.write(self, data[sent:])
-
-    @property
-    def _is_alone(self) -> bool:
-        """Whether nobody else has this turn: there is nothing to join, and nobody to wait for."""
-        lone = getattr(self.reactor, "lone", None)
-        return lone is not None and lone == self.fileno()
-
-    @property
-    def _is_free(self) -> bool:
-        """Whether nothing waits in Twisted's own buffer, which would have to go first."""
-        return bool(
+        """Send what the kernel takes, unless something waits in Twisted's own buffer."""
+        sent: int | Exception = 0
+        if (
             self.connected
             and not self.disconnecting
             and not self.dataBuffer
             and not self._tempDataLen
-        )
+        ):
+            sent = self.writeSomeData(data)
+            if not isinstance(sent, int):
+                sent = 0  # the connection is lost: the reactor finds out and says so
+        if sent < len(data):
+            FileDescriptor.write(self, data[sent:])
 
     # The two below are Twisted's, with three calls less each: they run for every command.
 
