@@ -93,10 +93,7 @@ class Bodies:
         body = self._ahead.get(index)
         if body is None:
             return None
-        del self._ahead[index]
-        self._let_go(len(body))
-        self._used = True
-        self._last = index
+        self._let_go(index, body)
         if index != self._text_of:
             return stuffed(body)
         text, self._text, self._text_of = self._text, b"", _NONE
@@ -137,13 +134,11 @@ class Bodies:
         self._used = True
         if index not in self._ahead:
             await self._read(index, unwanted)
-        self._last = index
         try:
-            body = self._ahead.pop(index)
+            body = self._ahead[index]
         except KeyError:
             raise MessageGone from None
-        if body is not None:
-            self._let_go(len(body))
+        self._let_go(index, body or b"")
         return body
 
     async def chunks(self, index: int) -> AsyncIterator[bytes]:
@@ -172,7 +167,8 @@ class Bodies:
     def forget(self) -> None:
         """Give the memory back."""
         self._ahead.clear()
-        self._let_go(self._held)
+        self._room.give_back(self._held)
+        self._held = 0
         self._text, self._text_of = b"", _NONE
 
     async def _read(self, index: int, unwanted: Container[int]) -> None:
@@ -225,6 +221,10 @@ class Bodies:
         self._end = chosen[-1] + 1
         return chosen
 
-    def _let_go(self, octets: int) -> None:
+    def _let_go(self, index: int, body: bytes) -> None:
+        """Give a body away."""
+        del self._ahead[index]
+        octets = len(body)
         self._held -= octets
         self._room.give_back(octets)
+        self._last, self._used = index, True

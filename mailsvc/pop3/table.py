@@ -98,7 +98,9 @@ def answer(session: Session, line: bytes) -> Reply | Awaitable[Reply]:
     argument = rest if command.raw else rest.rstrip(b" ")
     perform = command.authorization if session.open_maildrop is None else command.transaction
     found: Reply | Awaitable[Reply]
-    if perform is None or not _fits(command, argument):
+    # RFC 1939 section 3: one space between two arguments.
+    count = 0 if not argument else 1 if command.raw else argument.count(b" ") + 1
+    if perform is None or not command.least <= count <= command.most:
         found = _refuse(session, command)
     elif command.password and not session.may_log_in:
         found = NEED_TLS
@@ -126,13 +128,6 @@ def _refuse(session: Session, command: Command) -> Reply:
     if (command.transaction if logged_in else command.authorization) is None:
         return WRONG_STATE_AFTER_LOGIN if logged_in else WRONG_STATE_BEFORE_LOGIN
     return NEED_TLS if command.password and not session.may_log_in else BAD_ARGUMENT
-
-
-def _fits(command: Command, argument: bytes) -> bool:
-    """Whether the number of arguments is right; RFC 1939 section 3: one space between two."""
-    if command.raw or not argument:
-        return command.least == 0 or bool(argument)
-    return command.least <= argument.count(b" ") + 1 <= command.most
 
 
 async def _later(session: Session, verb: bytes, work: Awaitable[Reply]) -> Reply:
@@ -168,14 +163,14 @@ def _ended(session: Session, verb: bytes, reply: Reply) -> Reply:
     if verb != b"USER":
         # PASS comes "immediately after a successful USER"; RFC 1939 section 7.
         session.waiting_user = None
-    return _count(session, reply)
+    if reply.octets.startswith(b"-"):
+        return _count(session, reply)
+    session.errors = 0
+    return reply if session.language is ENGLISH else spoken(session.language, reply)
 
 
 def _count(session: Session, reply: Reply) -> Reply:
     """Send a client away that says nothing right, and let one wait that says much wrong."""
-    if not reply.octets.startswith(b"-"):
-        session.errors = 0
-        return reply if session.language is ENGLISH else spoken(session.language, reply)
     session.errors += 1
     if session.errors >= session.settings.pop3.most_errors and not reply.last:
         reply = TOO_MANY_ERRORS

@@ -172,8 +172,10 @@ def _number(argument: bytes) -> int | None:
 
 def _index(maildrop: Maildrop, argument: bytes) -> int | None:
     """Find a message by its message-number; None: it is not there, or marked."""
-    number = _number(argument)
-    return number - 1 if number is not None and maildrop.has(number - 1) else None
+    if not argument.isdigit() or len(argument) > _MOST_DIGITS:
+        return None
+    index = int(argument) - 1
+    return index if maildrop.has(index) else None
 
 
 def _listing(maildrop: Maildrop, lines: Callable[[Iterable[int]], list[bytes]]) -> Reply:
