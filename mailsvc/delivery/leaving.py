@@ -36,8 +36,8 @@ def leaving(
         for address in recipient.remote:
             if address not in found:
                 sender = _sender(envelope, recipient, address, settings, secret)
-                row = _queued(envelope, recipient, address, message, ids, settings)
-                found[address] = _with_deadline(envelope, row._replace(sender=sender))
+                row = _queued(envelope, recipient, address, sender, message, ids, settings)
+                found[address] = _with_deadline(envelope, row)
     return tuple(found.values())
 
 
@@ -65,6 +65,7 @@ def _queued(
     envelope: Envelope,
     recipient: Recipient,
     address: Address,
+    sender: str,
     message: MessageId,
     ids: IdSource,
     settings: OutboundSettings,
@@ -79,7 +80,7 @@ def _queued(
     return Queued(
         id=ids.next(),
         message=message,
-        sender="",
+        sender=sender,
         recipient=str(address),
         domain=address.domain,
         attempts=0,

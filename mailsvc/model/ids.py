@@ -54,10 +54,7 @@ class IdSource:
         """Make one identifier; it is larger than every earlier one of this source."""
         now = (time.time_ns() // 1_000_000) << _SERIAL_BITS | self._odd
         with self._lock:
-            last = self._last + 2
-            if last < now:
-                last = now
-            self._last = last
+            self._last = last = max(now, self._last + 2)
         return (last >> _SERIAL_BITS) << _TICK_BITS | self._node | last & _SERIALS
 
 

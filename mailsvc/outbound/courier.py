@@ -22,7 +22,7 @@ from mailsvc.outbound.connection import Connected, Connector, Unreachable
 from mailsvc.outbound.judging import Try, judge
 from mailsvc.outbound.lanes import Lane, LaneState
 from mailsvc.outbound.parcels import LetterReader, Parcel, make_parcels
-from mailsvc.outbound.ways import find_way
+from mailsvc.outbound.ways import Way, find_way
 from mailsvc.policy.retry import retry_delay
 from mailsvc.store.database import Database
 from mailsvc.store.queue import claim, give_back, postpone, read_letters, renew
@@ -49,6 +49,8 @@ LINGER = 1.0
 _SETTLING = 600
 """Seconds for which we try to write down what became of an attempt."""
 _BUG = Status(4, 3, 0)
+_MOST_WAYS = 10_000
+"""Domains whose way is kept in mind."""
 _BREAKS = 3
 """Connections in a row that break before anything was sent: then the server is left alone."""
 
@@ -95,6 +97,8 @@ class Courier:
         self._owner = owner
         self._now = now
         self._lanes: dict[str, Lane] = {}
+        self._ways: dict[tuple[str, bool], Way] = {}
+        """Of domains, and whether RFC 8689 holds; as long as the settings are the same."""
         self._reader = LetterReader(database)
         self._in_hand: dict[int, int] = {}
         """Rows, with the octets that leave our memory with them."""
@@ -117,6 +121,7 @@ class Courier:
         if settings.connections != self.settings.connections:
             self._total = DeferredSemaphore(settings.connections)
         self.settings = settings
+        self._ways.clear()
 
     @property
     def hungry(self) -> bool:
@@ -261,13 +266,22 @@ class Courier:
         self._staff(lane)
 
     def _lane(self, row: Queued) -> Lane:
-        way = find_way(row.domain, self.settings, require_tls=row.require_tls)
+        way = self._way(row.domain, row.require_tls)
         lane = self._lanes.get(way.name)
         if lane is None:
             lane = self._lanes[way.name] = Lane(way)
         lane.way = way
         lane.domains.add(row.domain)
         return lane
+
+    def _way(self, domain: str, require_tls: bool) -> Way:  # noqa: FBT001 - a key
+        known = self._ways.get((domain, require_tls))
+        if known is None:
+            if len(self._ways) >= _MOST_WAYS:
+                self._ways.clear()
+            known = find_way(domain, self.settings, require_tls=require_tls)
+            self._ways[domain, require_tls] = known
+        return known
 
     async def _put_off(self, lane: Lane, rows: list[Queued]) -> list[Queued]:
         """Let the rows of a closed lane wait, but for those whose time is over."""

@@ -64,7 +64,9 @@ def judge(
         tls=attempt.cipher,
         conversation=attempt.said,
         status=status,
-        report=_report(row, fate._replace(outcome=outcome), now),
+        report=_report(
+            row, fate if outcome is fate.outcome else fate._replace(outcome=outcome), now
+        ),
     )
 
 

@@ -1,6 +1,6 @@
 """POP3 on Twisted: sockets and time-outs; what is said is decided in ``table``."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, cast
 
 from twisted.internet.defer import Deferred
@@ -169,42 +169,60 @@ class Pop3Protocol(pop3.POP3):
             self._log_end(session, how)
 
     async def _answer_all(self, session: Session) -> str:
-        dialogue = self._dialogue
+        """Answer one command after the other; give how the session ended."""
+        dialogue, commands = self._dialogue, 0
         dialogue.write(GREETING.octets)
-        commands = 0
         while True:
-            try:
-                # Most lines are there, and most replies need no waiting: no coroutine for those.
-                dialogue.longest_line = session.longest_line
-                while (line := dialogue.ready_line()) is None:
-                    dialogue.flush()
-                    session.catch_up()
-                    await dialogue.rest_of_line(self.factory.settings.pop3.idle_timeout)
-            except BadLine as bad:
-                reply = answer_bad(session, bad)
-            else:
-                if self.factory.logs_commands:
-                    self._log_command(session, line)
-                found = answer(session, line)
-                reply = found if isinstance(found, Reply) else await found
-            if reply.tls and dialogue.pending:
-                # What stands behind STLS may be somebody else's; CVE-2011-0411.
-                reply = NOTHING_BEHIND
-            if reply.rest is not None or reply.late:
-                if not await self._say(reply):
-                    return "a reply could not be finished"
-            else:
+            # Most lines are there, and most replies need no waiting: no coroutine for those.
+            found = self._hear(session)
+            if found is None:
+                await self._wait(session)
+                continue
+            reply = found if isinstance(found, Reply) else await found
+            if reply.is_plain:
                 dialogue.write(reply.octets)
                 if dialogue.unsent >= _GROUP:
                     await dialogue.send(b"", self.factory.settings.pop3.stalled_timeout)
-            if reply.tls:
-                channel = await switch_to_tls(dialogue, session.client, self.factory.entrance)
-                session.begin_again(channel)
-            if reply.last:
-                return "QUIT" if not reply.failed else "sent away"
+            elif how := await self._say_and_do(session, reply):
+                return how
             commands += 1
             if commands % _IN_A_ROW == 0:
                 await self._give_turn()
+
+    def _hear(self, session: Session) -> Reply | Awaitable[Reply] | None:
+        """Take one command and find its reply; None: there is no command yet."""
+        dialogue = self._dialogue
+        dialogue.longest_line = session.longest_line
+        try:
+            line = dialogue.ready_line()
+        except BadLine as bad:
+            return answer_bad(session, bad)
+        if line is None:
+            return None
+        if self.factory.logs_commands:
+            self._log_command(session, line)
+        return answer(session, line)
+
+    def _wait(self, session: Session) -> Awaitable[None]:
+        """Let the client hear its replies, and wait for more of it; meanwhile work ahead."""
+        self._dialogue.flush()
+        session.catch_up()
+        return self._dialogue.rest_of_line(self.factory.settings.pop3.idle_timeout)
+
+    async def _say_and_do(self, session: Session, reply: Reply) -> str:
+        """Say a reply and do what comes of it; give how the session ended, or nothing."""
+        dialogue = self._dialogue
+        if reply.tls and dialogue.pending:
+            # What stands behind STLS may be somebody else's; CVE-2011-0411.
+            reply = NOTHING_BEHIND
+        if not await self._say(reply):
+            return "a reply could not be finished"
+        if reply.tls:
+            channel = await switch_to_tls(dialogue, session.client, self.factory.entrance)
+            session.begin_again(channel)
+        if reply.last:
+            return "sent away" if reply.failed else "QUIT"
+        return ""
 
     async def _say(self, reply: Reply) -> bool:
         """Say a reply that takes its time; False: it broke off, and so must the connection."""

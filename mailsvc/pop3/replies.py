@@ -27,6 +27,11 @@ class Reply(NamedTuple):
     late: bool = False
 
     @property
+    def is_plain(self) -> bool:
+        """Whether nothing is to be done but to say it."""
+        return self.rest is None and not (self.last or self.tls or self.late)
+
+    @property
     def failed(self) -> bool:
         """Whether it says ``-ERR``."""
         return self.octets.startswith(b"-")

@@ -111,10 +111,8 @@ class Session:
         self.open_maildrop: Maildrop | None = None
         """None in the AUTHORIZATION state, the user's in the TRANSACTION state."""
         self.maildrop_lost = False
-        self.failures = 0
-        """Failed logins."""
-        self.errors = 0
-        """Wrong commands since the last right one."""
+        self.failures = self.errors = 0
+        """Failed logins, and wrong commands since the last right one."""
         self.sent = self.removed = 0
         """Messages that the client has fetched, and that QUIT has removed."""
         self.fetched: list[MessageId] = []

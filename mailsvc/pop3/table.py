@@ -109,7 +109,9 @@ def answer(session: Session, line: bytes) -> Reply | Awaitable[Reply]:
             found = perform(session, argument)
         except Exception as error:  # noqa: BLE001 - logged and answered
             found = _failed(session, verb, error)
-    return _ended(session, verb, found) if isinstance(found, Reply) else _later(session, verb, found)
+    return (
+        _ended(session, verb, found) if isinstance(found, Reply) else _later(session, verb, found)
+    )
 
 
 def answer_bad(session: Session, bad: BadLine) -> Reply:

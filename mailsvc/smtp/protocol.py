@@ -193,7 +193,7 @@ class SmtpProtocol(smtp.ESMTP):
             reply = await self._take_content()
         if reply.after is After.TLS:
             return await self._begin_tls(reply)
-        return await self._answer(reply)
+        return await self._answer(reply) if reply.refuses else self._say(reply)
 
     async def _begin_tls(self, reply: Reply) -> bool:
         """

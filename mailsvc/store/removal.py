@@ -7,12 +7,13 @@ still refers to the body is looked up afterwards, in small transactions of their
 
 from sqlalchemy import ColumnElement, Connection, delete, exists, insert, select, tuple_
 
+from mailsvc.store.portable import portable
 from mailsvc.store.tables import broadcast, chunk, entry, message, queue, released
 
 SHRINK = 100
 """Pages that an SQLite file gives back in one transaction."""
-PURGE = 500
-"""Bodies looked at in one transaction: 80 ms at the most, so that nobody waits for it."""
+PURGE = 250
+"""Bodies looked at in one transaction: 40 ms at the most, so that nobody waits for it."""
 
 
 def release_entries(conn: Connection, which: ColumnElement[bool]) -> None:
@@ -26,6 +27,7 @@ def release_entries(conn: Connection, which: ColumnElement[bool]) -> None:
     conn.execute(delete(entry).where(which))
 
 
+@portable
 def purge_bodies(conn: Connection, most: int = PURGE) -> int:
     """
     Remove bodies that nobody refers to any more.

@@ -7,6 +7,7 @@ from typing import Any
 from twisted.internet import tcp
 from twisted.internet._newtls import startTLS
 from twisted.internet.abstract import FileDescriptor
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
@@ -99,22 +100,22 @@ class _Prompt(tcp.Connection):
 
     def _send(self, data: bytes) -> None:
         """Send what the kernel takes, unless something waits in Twisted's own buffer."""
-        sent: int | Exception = 0
+        sent = 0
         if (
             self.connected
             and not self.disconnecting
             and not self.dataBuffer
             and not self._tempDataLen
         ):
-            sent = self.writeSomeData(data)
-            if not isinstance(sent, int):
-                sent = 0  # the connection is lost: the reactor finds out and says so
+            done = self.writeSomeData(data)
+            # No number: the connection is lost; the reactor finds out and says so.
+            sent = done if isinstance(done, int) else 0
         if sent < len(data):
             FileDescriptor.write(self, data[sent:])
 
     # The two below are Twisted's, with three calls less each: they run for every command.
 
-    def doRead(self) -> Exception | None:
+    def doRead(self) -> ConnectionLost | ConnectionDone | None:  # type: ignore[override]  # Twisted's two classes differ
         """Read, and expect of the next read what this one gave."""
         try:
             data = self.socket.recv(self.bufferSize)
@@ -132,7 +133,7 @@ class _Prompt(tcp.Connection):
         self.protocol.dataReceived(data)
         return None
 
-    def writeSomeData(self, data: bytes) -> int | Exception:
+    def writeSomeData(self, data: bytes) -> int | ConnectionLost:
         """Send as much as the kernel takes; give how much that was, or why the end has come."""
         try:
             return self.socket.send(data)

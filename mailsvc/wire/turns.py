@@ -9,7 +9,6 @@ from typing import Any
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.main import installReactor
 from twisted.logger import Logger
-from twisted.python import log
 
 ROUND = 16
 """Connections in one turn."""
@@ -42,30 +41,32 @@ class TurnReactor(EPollReactor):
 
     def doPoll(self, timeout: float | None) -> None:
         """Serve connections that are ready, turn after turn, until something else is due."""
-        while True:
-            try:
-                ready = self._poller.poll(-1 if timeout is None else timeout, ROUND)
-            except OSError as error:
-                if error.errno == errno.EINTR:
-                    return
-                raise
-            self.lone = ready[0][0] if len(ready) == 1 else None
-            for descriptor, event in ready:
-                selectable = self._selectables.get(descriptor)
-                if selectable is None:
-                    continue
-                # Without Twisted's context for each event: nothing of ours logs by it.
-                if event == EPOLLIN:
-                    self._read(selectable)
-                else:
-                    self._doReadOrWrite(selectable, descriptor, event)
-            self.lone = None
-            self._end_turn()
-            if self.threadCallQueue or not self.running or self._justStopped:
-                return
+        while self._serve(timeout) and not (self.threadCallQueue or self._justStopped):
             timeout = self.timeout()
-            if timeout == 0:
-                return
+            if timeout == 0 or not self.running:
+                break
+
+    def _serve(self, timeout: float | None) -> bool:
+        """Serve some; False: a signal came instead."""
+        try:
+            ready = self._poller.poll(-1 if timeout is None else timeout, ROUND)
+        except OSError as error:
+            if error.errno == errno.EINTR:
+                return False
+            raise
+        self.lone = ready[0][0] if len(ready) == 1 else None
+        for descriptor, event in ready:
+            selectable = self._selectables.get(descriptor)
+            if selectable is None:
+                continue
+            # Without Twisted's context for each event: nothing of ours logs by it.
+            if event == EPOLLIN:
+                self._read(selectable)
+            else:
+                self._doReadOrWrite(selectable, descriptor, event)
+        self.lone = None
+        self._end_turn()
+        return True
 
     doIteration = doPoll
 
@@ -75,7 +76,7 @@ class TurnReactor(EPollReactor):
             why = selectable.doRead()
         except BaseException as error:  # noqa: BLE001 - it must not take the others with it
             why = error
-            log.err()
+            _log.failure("a connection failed; it is closed")
         if why:
             self._disconnectSelectable(selectable, why, True)
 
