@@ -106,11 +106,11 @@ class Bodies:
         Args:
             unwanted: As in ``whole``.
         """
-        index = self._last + 1
-        if self._last == _NONE or index >= len(self._snapshot):
+        last, self._last = self._last, _NONE
+        index = last + 1
+        if last == _NONE or index >= len(self._snapshot) or index in unwanted:
             return
-        self._last = _NONE
-        if index not in self._ahead and index == self._end and index not in unwanted:
+        if index not in self._ahead and index == self._end:
             self._read_now(self._choose(index, unwanted))
         body = self._ahead.get(index)
         if body is not None:

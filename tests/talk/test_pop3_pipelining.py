@@ -1,5 +1,7 @@
 """Commands in groups; RFC 2449 section 6.6."""
 
+from base64 import b64encode
+
 from mailsvc.pop3.protocol import Pop3Factory
 from mailsvc.wire.dialogue import MOST_BUFFERED
 from tests.support.pop3_talk import PASSWORD, PostOffice, Talk
@@ -40,6 +42,20 @@ def test_messages_of_a_group_leave_together() -> None:
     talk.says(*[b"RETR 1"] * 40)
 
     assert len(talk.transport.writes) == before + 3
+
+
+def test_an_empty_line_is_no_command() -> None:
+    """Whoever waits for an answer to each line must not wait for ever."""
+    talk = office_of(b"one\r\n").log_in().says(b"").hears(b"-ERR")
+    talk.says(b"", b"STAT", b"").hears(b"-ERR", b"+OK 1 5", b"-ERR")
+
+
+def test_a_response_may_come_in_the_group_of_its_command() -> None:
+    """It may be longer than any command."""
+    office = office_of(b"one\r\n")
+    long = b64encode(b"x" * 300 + b"\0alice\0" + PASSWORD)
+    talk = office.connect().hears(b"+OK").says(b"AUTH PLAIN", long, b"NOOP")
+    talk.hears(b"+ ", b"-ERR [AUTH]", b"-ERR")
 
 
 def test_an_error_in_a_group_costs_the_others_nothing() -> None:

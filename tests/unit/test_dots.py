@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailsvc.wire.dots import DotReader, DotWriter
+from mailsvc.wire.dots import DotReader, DotWriter, stuffed
 
 PIECES = st.lists(st.sampled_from([b"\r\n", b".", b"a", b"\r\n.", b"..", b"bc", b"\r", b"\n"]))
 CUTS = st.lists(st.integers(1, 5), min_size=1, max_size=30)
@@ -30,6 +30,7 @@ def test_any_cut_is_stuffed_alike(pieces: list[bytes], sizes: list[int]) -> None
     expected = (b"\r\n" + octets).replace(b"\r\n.", b"\r\n..")[2:]
     expected += b"" if (b"\r\n" + octets).endswith(b"\r\n") else b"\r\n"
     assert out == expected + b".\r\n"
+    assert stuffed(octets) == out
 
 
 @given(PIECES, CUTS)

@@ -76,6 +76,7 @@ class _Turns(MemoryReactor):
     def __init__(self) -> None:
         super().__init__()
         self._ends: list[Callable[[], object]] = []
+        self.lone: int | None = None
 
     def at_turn_end(self, call: Callable[[], object]) -> None:
         """Call it when the turn ends."""
@@ -159,6 +160,18 @@ class TestWriting:
 
         assert line.sent() == [b"four"]
         assert not line.turns.writers
+
+    def test_who_has_the_turn_alone_does_not_wait(self) -> None:
+        """There is nobody whose words could leave together with its own."""
+        line = _Line()
+        line.turns.lone = line.kernel.fileno()
+
+        line.write(b"one", b"two")
+        assert line.sent() == [b"one", b"two"]
+
+        line.turns.lone = line.kernel.fileno() + 1
+        line.write(b"three")
+        assert line.sent() == []
 
     def test_much_does_not_wait(self) -> None:
         """And it does not overtake what waits already."""

@@ -173,7 +173,7 @@ def test_a_connection_that_fails_is_lost_alone(turns: Turns) -> None:
     assert (lost.turns, lost.lost.type) == (1, KeyError)
     assert [(one.turns, one.lost) for one in others] == [(2, None)] * 2
     assert turns.done == ["end"]
-    assert [event["failure"].type for event in told] == [KeyError]
+    assert [event["log_failure"].type for event in told] == [KeyError]
 
 
 def test_who_leaves_in_the_turn_of_another_is_not_read(turns: Turns) -> None:
@@ -189,6 +189,85 @@ def test_who_leaves_in_the_turn_of_another_is_not_read(turns: Turns) -> None:
     turns.reactor.doPoll(0)
 
     assert sum(one.turns for one in turns.crowd) == 1
+
+
+class TestRunning:
+    """While it runs, a reactor serves turn after turn, until something else is due."""
+
+    @pytest.fixture
+    def running(self, turns: Turns) -> Turns:
+        """Give one that is stopped in any case."""
+        turns.reactor.callLater(20, lambda: turns.done.append("too late") or turns.reactor.stop())
+        return turns
+
+    def run(self, turns: Turns) -> None:
+        """Run until it is stopped."""
+        turns.reactor.run(installSignalHandlers=False)
+
+    def test_a_connection_may_stop_it(self, running: Turns) -> None:
+        """In the midst of its turns."""
+
+        def read(one: Ready) -> None:
+            if one.turns == 100:
+                running.reactor.stop()
+
+        running.connect(1, read)
+
+        self.run(running)
+
+        assert running.done == []
+        assert running.crowd[0].turns <= 101
+
+    def test_a_timer_is_not_late(self, running: Turns) -> None:
+        """However much everybody talks; also one that a connection has set."""
+
+        def read(one: Ready) -> None:
+            if one.turns == 100:
+                running.reactor.callLater(0.01, running.reactor.stop)
+
+        running.connect(3, read)
+
+        self.run(running)
+
+        assert running.done == []
+        assert running.crowd[0].turns > 100
+
+    def test_a_thread_is_heard(self, running: Turns) -> None:
+        """With connections that talk, and in silence."""
+        calls = []
+
+        def call() -> None:
+            calls.append(running.crowd[0].turns)
+            running.reactor.removeAll()
+            running.reactor.callInThread(running.reactor.callFromThread, running.reactor.stop)
+
+        running.connect(2)
+        running.reactor.callWhenRunning(
+            running.reactor.callInThread, running.reactor.callFromThread, call
+        )
+
+        self.run(running)
+
+        assert running.done == []
+        assert len(calls) == 1
+
+    def test_who_has_the_turn_alone_is_known(self, running: Turns) -> None:
+        """It need not wait for the end of the turn."""
+        lone: list[int | None] = []
+
+        def read(one: Ready) -> None:
+            lone.append(running.reactor.lone)
+            running.reactor.removeReader(one)
+            if len(lone) == 3:
+                running.reactor.callLater(0, running.reactor.stop)
+
+        running.connect(2, read)
+        running.reactor.callLater(0.01, running.connect, 1, read)
+
+        self.run(running)
+
+        assert lone == [None, None, running.crowd[2].fileno()]
+        assert running.reactor.lone is None
 
 
 class _Poller:
