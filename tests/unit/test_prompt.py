@@ -97,10 +97,16 @@ class _Sizes(Protocol):
 
     def __init__(self) -> None:
         self.noted: list[int] = []
+        self.lost = False
 
     def dataReceived(self, data: bytes) -> None:
         """Note it."""
         self.noted.append(len(data))
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Note it."""
+        del reason
+        self.lost = True
 
 
 class _Line:
@@ -268,9 +274,47 @@ class TestTheEnd:
         line.write(b"250 OK\r\n", b"221 Bye\r\n")
 
         line.connection.loseConnection()
-
         assert line.sent() == [b"250 OK\r\n221 Bye\r\n"]
+        assert not line.sizes.lost
+        line.turns.end_turn()
+
+        assert line.sizes.lost
+        assert not line.turns.writers
+
+    def test_a_reactor_without_turns_closes_as_twisted_does(self) -> None:
+        """It asks whether it may write."""
+        line = _Line(MemoryReactor())
+
+        line.connection.loseConnection()
+
         assert isinstance(line.connection.doWrite(), Exception)
+
+    def test_what_is_said_behind_the_last_words_is_said(self) -> None:
+        """As with Twisted: the connection is closed behind it."""
+        line = _Line()
+
+        line.connection.loseConnection()
+        line.kernel.room = 0
+        line.write(b"one more")
+        line.turns.end_turn()
+        line.turns.end_turn()
+        line.kernel.room = 100
+
+        assert not line.sizes.lost
+        assert isinstance(line.connection.doWrite(), Exception)
+        assert line.sent() == [b"one more"]
+
+    def test_a_connection_that_was_cut_meanwhile_is_lost_once(self) -> None:
+        """Twisted tells of it itself."""
+        line = _Line()
+
+        line.connection.loseConnection()
+        line.connection.abortConnection()
+        line.connection.connectionLost(Failure(ConnectionDone()))
+        line.sizes.lost = False
+        line.turns.end_turn()
+
+        assert not line.sizes.lost
 
     def test_last_words_wait_for_a_slow_client(self) -> None:
         """The connection is closed behind the last one of them."""

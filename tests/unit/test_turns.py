@@ -197,7 +197,12 @@ class TestRunning:
     @pytest.fixture
     def running(self, turns: Turns) -> Turns:
         """Give one that is stopped in any case."""
-        turns.reactor.callLater(20, lambda: turns.done.append("too late") or turns.reactor.stop())
+
+        def stop() -> None:
+            turns.done.append("too late")
+            turns.reactor.stop()
+
+        turns.reactor.callLater(20, stop)
         return turns
 
     def run(self, turns: Turns) -> None:
