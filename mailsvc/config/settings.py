@@ -162,7 +162,7 @@ class DatabaseSettings(_Section):
     batch_messages: Count = 256
     batch_octets: Octets = 4 * MIB
     waiting_messages: Count = 10_000
-    writer_process: bool = True
+    writer_process: bool | Literal["busy"] = "busy"
 
 
 @dataclass(frozen=True, kw_only=True)

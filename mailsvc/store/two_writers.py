@@ -1,7 +1,8 @@
 """Two that write one SQLite file in turn: a process for deliveries, a thread for the rest."""
 
+import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -15,23 +16,40 @@ from mailsvc.store.transactions import BatchQuery, Item, Result
 from mailsvc.store.writer import Job, Writer, settle
 from mailsvc.store.writer_process import Batch, WriterProcess
 
+BUSY = 30
+"""Items in a second for which a process is worth its memory."""
+_WINDOW = 1.0
+
 
 class TwoWriters:
     """
     Gives the file to one of them at a time, so that neither waits for SQLite's lock.
 
     Both have a queue; when both wait, they take turns. What cannot go to the process (it is
-    large, or no delivery, or the process is not there) is the thread's.
+    large, or no delivery, or the process is not there) is the thread's. There is no process
+    before there is much to write, unless the settings want it from the start.
 
     Args:
         thread: Writes everything.
         process: Writes what is portable.
-        settings: How much goes into one transaction, and how much may wait.
+        settings: How much goes into one transaction, how much may wait, and when the process
+            is started.
+        seconds: A clock that never goes back.
     """
 
     _log = Logger()
 
-    def __init__(self, thread: Writer, process: WriterProcess, settings: DatabaseSettings) -> None:
+    def __init__(
+        self,
+        thread: Writer,
+        process: WriterProcess,
+        settings: DatabaseSettings,
+        seconds: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._seconds = seconds
+        self._since = 0.0
+        self._recent = 0
+        self._started = False
         self._thread = thread
         self._process = process
         self._settings = settings
@@ -45,9 +63,23 @@ class TwoWriters:
         self._idle: Deferred[None] | None = None
 
     def start(self) -> None:
-        """Start both."""
+        """Start the thread, and the process if it is wanted from the start."""
         self._thread.start()
+        if self._settings.writer_process is True:
+            self._start_process()
+
+    def _start_process(self) -> None:
+        self._started = True
         self._process.start()
+
+    def _count(self) -> None:
+        """Start the process when there is much to write."""
+        now = self._seconds()
+        if now - self._since > _WINDOW:
+            self._since, self._recent = now, 0
+        self._recent += 1
+        if self._recent >= BUSY:
+            self._start_process()
 
     async def rest(self) -> None:
         """Wait until all that waits is committed, and end the process; the thread goes on."""
@@ -85,8 +117,10 @@ class TwoWriters:
             raise TooBusy
         self._waiting += 1
         job = Job(query, item, octets)
-        portable = isinstance(query, PortableQuery) and self._process.ready
-        (self._letters if portable else self._others).append(job)
+        portable = isinstance(query, PortableQuery)
+        if portable and not self._started:
+            self._count()
+        (self._letters if portable and self._process.ready else self._others).append(job)
         if not self._busy:
             self._next()
         return job.answer

@@ -348,9 +348,10 @@ class Daemon:
 
     # Talking to it.
 
-    def mailctl(self, *arguments: str, given: str = "") -> Ended:
+    def mailctl(self, *arguments: str, given: str = "", seconds: float = PATIENCE) -> Ended:
         """Run ``mailctl`` against it."""
-        return run([*program("mailctl"), "-c", str(self.config), *arguments], given=given)
+        command = [*program("mailctl"), "-c", str(self.config), *arguments]
+        return run(command, given=given, seconds=seconds)
 
     def smtp(self) -> SMTP:
         """Connect as another mail server does."""

@@ -3,10 +3,12 @@
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
+from errno import ENOSPC
 from pathlib import Path
 
-from tests.support.daemon import require
+from tests.support.daemon import Stuck, require
 
 SmallDisk = Callable[..., Path]
 """Mounts a disk: ``small_disk(name, folder, mib=24)``."""
@@ -34,9 +36,18 @@ def _as_root() -> list[str]:
 
 def fill(place: Path, left_kib: int = 0) -> Path:
     """Fill a disk up with one file, which is given, but for a rest."""
-    room = os.statvfs(place)
     file = place / "filling"
     with file.open("wb") as filling:
-        filling.truncate(0)
-        os.posix_fallocate(filling.fileno(), 0, room.f_bavail * room.f_frsize - left_kib * 1024)
-    return file
+        for _ in range(20):
+            filling.truncate(0)
+            room = os.statvfs(place)
+            octets = room.f_bavail * room.f_frsize - left_kib * 1024
+            try:
+                os.posix_fallocate(filling.fileno(), 0, octets)
+            except OSError as error:
+                if error.errno != ENOSPC:
+                    raise
+                time.sleep(0.1)  # The daemon has written something in between.
+            else:
+                return file
+    raise Stuck("the disk is never as full as it should be")

@@ -16,7 +16,7 @@ from mailsvc.store.engine import Engines, open_engines
 from mailsvc.store.portable import CALLS, Call, PortableQuery, Recipe, portable
 from mailsvc.store.tables import domain
 from mailsvc.store.transactions import Transactions
-from mailsvc.store.two_writers import TwoWriters
+from mailsvc.store.two_writers import BUSY, TwoWriters
 from mailsvc.store.writer import Writer
 from mailsvc.store.writer_main import Kitchen
 from mailsvc.store.writer_process import HEAD, Batch, frame
@@ -67,7 +67,7 @@ class NearProcess:
     """What the other process does, done here when the test lets it; all goes through pickle."""
 
     def __init__(self, url: str) -> None:
-        self.ready = True
+        self.ready = False
         self.asked: list[tuple[Batch, Deferred[list[Any]]]] = []
         self.stopped = False
         self._kitchen = Kitchen(IdSource(1, second=True))
@@ -76,6 +76,8 @@ class NearProcess:
 
     def start(self) -> None:
         """Be there."""
+        assert not self.ready
+        self.ready = True
 
     def write(self, batch: Batch) -> "Deferred[list[Any]]":
         """Take one."""
@@ -107,12 +109,12 @@ class Desk:
 
     def __init__(self, url: str, engines: Engines, settings: DatabaseSettings) -> None:
         self.pump = pump = Pump()
+        self.now = 0.0
         process: Any = NearProcess(url)
         self.process = process
         self._engines = engines
-        self.writers = TwoWriters(
-            Writer(engines.write, settings, pump.callFromThread), process, settings
-        )
+        thread = Writer(engines.write, settings, pump.callFromThread)
+        self.writers = TwoWriters(thread, process, settings, lambda: self.now)
         self.writers.start()
 
     def note(self, number: int) -> Any:
@@ -137,7 +139,7 @@ class Desk:
 @pytest.fixture
 def desk(database_url: str, engines: Engines) -> Iterator[Desk]:
     """Give a desk with small transactions."""
-    settings = DatabaseSettings(batch_messages=3, waiting_messages=6)
+    settings = DatabaseSettings(batch_messages=3, waiting_messages=6, writer_process=True)
     made = Desk(database_url, engines, settings)
     yield made
     made.writers.stop()
@@ -259,6 +261,30 @@ def test_who_gave_up_waiting_disturbs_nobody(desk: Desk) -> None:
     assert third.result() == -3
 
 
+def test_there_is_no_process_before_there_is_much_to_write(
+    database_url: str, engines: Engines
+) -> None:
+    """It takes memory, and the start some time; few items may come for ever."""
+    desk = Desk(database_url, engines, DatabaseSettings())
+    for number in range(3 * BUSY):
+        desk.now += 1.1 / BUSY
+        desk.note(100 + number)
+    assert not desk.process.ready
+    desk.finish()
+
+    desk.now += 2
+    for number in range(BUSY - 1):
+        desk.note(1000 + number)
+    assert not desk.process.ready
+    desk.note(2000)
+    assert desk.process.ready
+    desk.note(2001)
+    desk.finish()
+
+    assert len(desk.numbers()) == 4 * BUSY + 1
+    desk.writers.stop()
+
+
 def test_it_rests_when_all_is_committed(desk: Desk) -> None:
     """Then the process ends; what comes later is the thread's."""
     waiting = [desk.note(number) for number in (1, 2, 100)]
@@ -273,7 +299,7 @@ def test_it_rests_when_all_is_committed(desk: Desk) -> None:
 
 def test_stopping_commits_all_that_waits(database_url: str, engines: Engines) -> None:
     """Also what waited for the process, when nobody can wait for that any more."""
-    desk = Desk(database_url, engines, DatabaseSettings())
+    desk = Desk(database_url, engines, DatabaseSettings(writer_process=True))
     under_way, *waiting = [desk.note(number) for number in (1, 2, 3, 100)]
 
     desk.writers.stop()

@@ -183,7 +183,7 @@ def test_a_service_stops_for_a_time(make_daemon: MakeDaemon) -> None:
 def test_a_listener_ends_and_the_others_do_not_notice(daemon: Daemon) -> None:
     """Neither does who stops it wait for their sessions."""
     [port] = free_ports(1)
-    _set(daemon, "limits.stop_timeout", "5s")
+    _set(daemon, "limits.stop_timeout", "30s")
     _set(daemon, "listeners.lan", f"{{kind: pop3, port: {port}}}")
     with closing(daemon.pop3("alice")) as session:
         assert daemon.mailctl("settings", "reset", "listeners.lan").status == 0
@@ -192,7 +192,7 @@ def test_a_listener_ends_and_the_others_do_not_notice(daemon: Daemon) -> None:
         _set(daemon, "listeners.lan", f"{{kind: pop3, port: {port}}}")
         assert daemon.mailctl("service", "stop", "lan").status == 0
         assert daemon.mailctl("settings", "reset", "listeners.lan").status == 0
-        # Two patiences would have passed.
-        assert monotonic() - began < 9
+        # A patience would have passed.
+        assert monotonic() - began < 30
         assert session.noop().startswith(b"+OK")
         session.quit()

@@ -27,7 +27,7 @@ def test_a_school_is_made_though_the_daemon_is_killed(daemon: Daemon) -> None:
     daemon.start()
     assert 3 < _accounts(daemon) < USERS
 
-    again = daemon.mailctl(*options)
+    again = daemon.mailctl(*options, seconds=120)
 
     assert again.status == 0, again.errors
     assert f"{USERS} rows: " in again.output

@@ -18,6 +18,12 @@ _MAIN = b"mailsvc.store.writer_main"
 _END = "the writer's process has ended"
 
 
+@pytest.fixture
+def daemon(make_daemon: MakeDaemon) -> Daemon:
+    """Start a daemon that has the process from the start."""
+    return make_daemon(settings={"database": {"writer_process": True}}).start()
+
+
 def writers_of(daemon: int) -> list[int]:
     """Find the processes that a daemon has started to write for it."""
     found = []
@@ -293,6 +299,21 @@ def test_nothing_of_the_daemon_is_open_in_the_process(daemon: Daemon) -> None:
     }
 
 
+def test_a_daemon_with_little_to_do_has_no_process(make_daemon: MakeDaemon) -> None:
+    """It comes with the first rush, and loses nothing by coming."""
+    daemon = make_daemon().start()
+    quiet = Load(daemon.ports["mx"], "quiet", senders=1, most=3).start().finish()
+    assert writers_of(daemon.pid) == []
+
+    load = Load(daemon.ports["mx"], "rush", senders=10).start()
+    wait_for_work(daemon)
+    load.stop()
+    ledger = load.finish()
+    ledger.add(quiet)
+    check_stored(daemon, ledger)
+    check_quiet(daemon)
+
+
 def test_the_process_can_be_switched_off(make_daemon: MakeDaemon) -> None:
     """With ``database.writer_process: false`` there is one process, and mail works as ever."""
     daemon = make_daemon(settings={"database": {"writer_process": False}}).start()
@@ -333,7 +354,8 @@ def test_a_full_disk_is_told_by_the_process_and_over_when_there_is_room(
     make_daemon: MakeDaemon, small_disk: SmallDisk
 ) -> None:
     """Clients hear 452 4.3.1 while it is full, whoever writes, also a process that is new."""
-    daemon = make_daemon(settings={"spool": {"spare_disk": 0}})
+    settings = {"spool": {"spare_disk": 0}, "database": {"writer_process": True}}
+    daemon = make_daemon(settings=settings)
     small_disk("state", daemon.folder, mib=40)
     daemon.start()
     wait_for_process(daemon)
