@@ -37,6 +37,10 @@ Tell = Callable[[Happening], None]
 """Takes something down; never waits, never fails."""
 
 
+Handling = tuple[str, str, AccountId, str, MessageId]
+"""What a user did with a message: event, the client's IP, who, the user's address, which."""
+
+
 def untold(happening: Happening) -> None:
     """Take nothing down."""
     del happening

@@ -33,23 +33,11 @@ class AheadRoom:
         octets: How much there is.
     """
 
-    __slots__ = ("_free",)
+    __slots__ = ("free",)
 
     def __init__(self, octets: int = MOST_AHEAD_TOGETHER) -> None:
-        self._free = octets
-
-    @property
-    def free(self) -> int:
-        """Octets that nobody has."""
-        return self._free
-
-    def take(self, octets: int) -> None:
-        """Take some, of what is free."""
-        self._free -= octets
-
-    def give_back(self, octets: int) -> None:
-        """Return what was taken."""
-        self._free += octets
+        self.free = octets
+        """Octets that nobody has; whoever takes some must give them back."""
 
 
 class Bodies:
@@ -167,7 +155,7 @@ class Bodies:
     def forget(self) -> None:
         """Give the memory back."""
         self._ahead.clear()
-        self._room.give_back(self._held)
+        self._room.free += self._held
         self._held = 0
         self._text, self._text_of = b"", _NONE
 
@@ -175,11 +163,11 @@ class Bodies:
         self.forget()
         wanted = self._choose(index, unwanted)
         messages, octets = self._named(wanted)
-        self._room.take(octets)
+        self._room.free -= octets
         try:
             found = await self._maildrops.read(messages, octets)
         finally:
-            self._room.give_back(octets)
+            self._room.free += octets
         self._keep(wanted, messages, found)
 
     def _read_now(self, wanted: Sequence[int]) -> None:
@@ -204,7 +192,7 @@ class Bodies:
         pairs = zip(wanted, messages, strict=True)
         self._ahead = {one: found[message] for one, message in pairs if message in found}
         self._held = sum(len(body) for body in self._ahead.values() if body is not None)
-        self._room.take(self._held)
+        self._room.free -= self._held
 
     def _choose(self, index: int, unwanted: Container[int]) -> list[int]:
         """Choose what to read together with *index*."""
@@ -226,5 +214,5 @@ class Bodies:
         del self._ahead[index]
         octets = len(body)
         self._held -= octets
-        self._room.give_back(octets)
+        self._room.free += octets
         self._last, self._used = index, True

@@ -106,6 +106,7 @@ class Maildrop:
         "count",
         "held",
         "octets",
+        "text",
     )
 
     def __init__(
@@ -123,6 +124,8 @@ class Maildrop:
         self.account = account
         self.held = held
         held.on_renewal = bodies.forget_unused
+        self.text = bodies.text
+        """Gives a body as it goes on the wire; None: it needs waiting, ask for the ``whole``."""
         self.count = len(snapshot)
         """Messages that are not marked."""
         self.octets = sum(snapshot.octets)
@@ -148,10 +151,6 @@ class Maildrop:
     def uidl(self, index: int) -> bytes:
         """Tell the unique-id of a message; RFC 1939 section 7."""
         return self._snapshot.uidl(index).encode("ascii")
-
-    def text(self, index: int) -> bytes | None:
-        """Give a body as it goes on the wire, if it needs no waiting; None: ask for the whole."""
-        return self._bodies.text(index)
 
     def look_ahead(self) -> None:
         """Make ready what the client will probably ask for next."""

@@ -19,7 +19,7 @@ from mailsvc.interfaces import IAuthenticator, IRules
 from mailsvc.model.account import Scope
 from mailsvc.model.envelope import Client
 from mailsvc.model.session import Ending, Visit, session_numbers
-from mailsvc.model.story import Tell, untold
+from mailsvc.model.story import Handling
 from mailsvc.policy.allowance import Limits
 from mailsvc.policy.crowd import Leave, nothing
 from mailsvc.pop3.replies import (
@@ -71,6 +71,8 @@ class Pop3Protocol(pop3.POP3):
         self._leave: Leave = nothing
         set_no_delay(transport)
         self._dialogue = Dialogue(transport, factory.clock, LONGEST_LINE)
+        # Without the call in between, for each command.
+        self.dataReceived = self._dialogue.received  # type: ignore[method-assign, assignment]
         self._number, self._began = next(session_numbers), factory.clock.seconds()
         factory.sessions.add(self)
         factory.background.start(self._converse(), "POP3 conversation")
@@ -148,7 +150,7 @@ class Pop3Protocol(pop3.POP3):
             self._dialogue.channel,
             stls=self.factory.entrance.offers_tls,
             shortest_keep=self.factory.shortest_keep,
-            tell=self.factory.tell,
+            handled=self.factory.handled,
             end=self.interrupt,
         )
 
@@ -206,7 +208,8 @@ class Pop3Protocol(pop3.POP3):
     def _wait(self, session: Session) -> Awaitable[None]:
         """Let the client hear its replies, and wait for more of it; meanwhile work ahead."""
         self._dialogue.flush()
-        session.catch_up()
+        if session.open_maildrop is not None:
+            session.open_maildrop.look_ahead()
         return self._dialogue.rest_of_line(self.factory.settings.pop3.idle_timeout)
 
     async def _say_and_do(self, session: Session, reply: Reply) -> str:
@@ -294,7 +297,7 @@ class Pop3Factory(ServerFactory[Pop3Protocol]):
         limits: What one client may do; None: this factory counts for itself.
         entrance: What comes before the greeting.
         shortest_keep: Tells the fewest days that any user's mail stays; None: for ever.
-        tell: Takes down what is fetched and removed.
+        handled: Takes down what is fetched and removed.
         rules: Keep clients out; None: there are none.
     """
 
@@ -312,7 +315,7 @@ class Pop3Factory(ServerFactory[Pop3Protocol]):
         entrance: Entrance = OPEN,
         shortest_keep: ShortestKeep = never,
         *,
-        tell: Tell = untold,
+        handled: Callable[[Handling], object] = lambda _: None,
         rules: IRules | None = None,
     ) -> None:
         self.authenticator = authenticator
@@ -325,7 +328,7 @@ class Pop3Factory(ServerFactory[Pop3Protocol]):
         self.logs_commands = settings.log.level is LogLevel.DEBUG
         self.admit = admit
         self.shortest_keep = shortest_keep
-        self.tell = tell
+        self.handled = handled
         self.rules = rules
         self.entrance = entrance
         self.limits = limits or Limits(settings.limits, clock.seconds)

@@ -10,7 +10,7 @@ from mailsvc.interfaces import IAuthenticator, IExchange
 from mailsvc.model.channel import PLAIN_TEXT, Channel
 from mailsvc.model.envelope import Client
 from mailsvc.model.ids import MessageId
-from mailsvc.model.story import Happening, Tell, untold
+from mailsvc.model.story import Handling
 from mailsvc.policy.limits import is_exempt
 from mailsvc.policy.relay import may_log_in
 from mailsvc.pop3.languages import ENGLISH, Language
@@ -47,21 +47,21 @@ class Session:
         channel: What the client talks over.
         stls: Whether the listener offers STLS.
         shortest_keep: Tells the fewest days that any user's mail stays; None: for ever.
-        tell: Takes down what is fetched and removed.
+        handled: Takes down what is fetched and removed.
         end: Ends the connection when another session may have the maildrop.
     """
 
     __slots__ = (
         "_authenticator",
         "_end",
+        "_handled",
         "_leave",
-        "_tell",
+        "_who",
         "awaiting",
         "channel",
         "client",
         "errors",
         "failures",
-        "fetched",
         "language",
         "maildrop_lost",
         "open_maildrop",
@@ -84,7 +84,7 @@ class Session:
         *,
         stls: bool = False,
         shortest_keep: ShortestKeep = never,
-        tell: Tell = untold,
+        handled: Callable[[Handling], object] = lambda _: None,
         end: Callable[[], None],
     ) -> None:
         self._authenticator = authenticator
@@ -95,7 +95,7 @@ class Session:
         self.channel = channel
         """TLS or not, and what binds a login to it."""
         self.shortest_keep = shortest_keep
-        self._tell = tell
+        self._handled = handled
         self.stls = stls
         """Whether the listener offers STLS."""
         self.language: Language = ENGLISH
@@ -115,8 +115,6 @@ class Session:
         """Failed logins, and wrong commands since the last right one."""
         self.sent = self.removed = 0
         """Messages that the client has fetched, and that QUIT has removed."""
-        self.fetched: list[MessageId] = []
-        """What was fetched since ``catch_up``."""
 
     @property
     def maildrop(self) -> Maildrop:
@@ -171,6 +169,8 @@ class Session:
     def enter(self, user: str, maildrop: Maildrop, leave: Callable[[], None]) -> None:
         """Enter the TRANSACTION state."""
         self.user, self.open_maildrop, self._leave = user, maildrop, leave
+        owner = maildrop.account
+        self._who = (self.client.ip, owner.id, str(owner.address))
         self.failures = 0
         maildrop.held.on_lost = self._lose_maildrop
 
@@ -190,27 +190,12 @@ class Session:
             return True
         return start.partition(b"\r\n\r\n")[0].isascii()
 
-    def catch_up(self) -> None:
-        """Do what can be done while the client reads: note what it fetched, and look ahead."""
-        if self.fetched:
-            fetched, self.fetched = self.fetched, []
-            self.sent += len(fetched)
-            self._take_down("retrieved", fetched)
-            self.maildrop.look_ahead()
-
-    def tell(self, event: str, messages: Iterable[MessageId]) -> None:
-        """Take down what became of messages."""
-        self.catch_up()
-        self._take_down(event, messages)
-
-    def _take_down(self, event: str, messages: Iterable[MessageId]) -> None:
-        owner, client = self.maildrop.account, self.client.ip
-        for message in messages:
-            self._tell(Happening(event, client, owner.id, "", str(owner.address), message))
+    def tell(self, event: str, message: MessageId) -> None:
+        """Take down what became of a message."""
+        self._handled((event, *self._who, message))
 
     def leave(self) -> None:
         """Let the maildrop go, without removing anything; harmless the second time."""
-        self.catch_up()
         if self._leave is not None:
             self._leave()
             self._leave = None

@@ -81,7 +81,8 @@ async def _fetch(session: Session, index: int) -> Reply:
     said = b"%d octets" % maildrop.size(index)
     reply = await _in_pieces(session, said, maildrop.chunks(index))
     if not reply.failed:
-        session.fetched.append(maildrop.message(index))
+        session.sent += 1
+        session.tell("retrieved", maildrop.message(index))
     return reply
 
 
@@ -89,7 +90,8 @@ def _give(session: Session, maildrop: Maildrop, index: int, text: bytes) -> Repl
     """Send a message that is in memory and has its dots."""
     if not session.understands(text):
         return NEEDS_UTF8
-    session.fetched.append(maildrop.message(index))
+    session.sent += 1
+    session.tell("retrieved", maildrop.message(index))
     return ok_stuffed(b"%d octets" % maildrop.size(index), text)
 
 
@@ -145,7 +147,8 @@ async def quit_(session: Session, argument: bytes) -> Reply:
     reply, marked = BYE, session.maildrop.marked()
     try:
         session.removed = await session.maildrop.commit()
-        session.tell("removed", marked)
+        for message in marked:
+            session.tell("removed", message)
     except CancelledError:
         raise  # the service ends: nobody knows whether they are removed, so nothing is said
     except MailError as error:

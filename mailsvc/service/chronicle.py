@@ -4,7 +4,7 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from mailsvc.model.story import Happening
+from mailsvc.model.story import Handling, Happening
 from mailsvc.service.rounds import Rounds
 from mailsvc.store.database import Database
 from mailsvc.store.stories import StoryValues, write_stories
@@ -27,12 +27,15 @@ class Chronicle(Rounds):
     """
 
     every, title = EVERY, "writing the trail"
+    handled: list[Handling]
+    """What users did with messages: appended to, and emptied once a second."""
     _log = Logger()
 
     def __init__(self, database: Database, clock: Any) -> None:
         super().__init__(clock)
         self._database = database
         self._waiting: list[StoryValues] = []
+        self.handled = []
         self._lost = 0
 
     def note(self, happening: Happening) -> None:
@@ -51,6 +54,7 @@ class Chronicle(Rounds):
 
     async def round(self) -> None:
         """Write what waits now; what comes meanwhile, or cannot be written, waits on."""
+        self._take_handled()
         left = len(self._waiting)
         try:
             while left > 0:
@@ -63,3 +67,17 @@ class Chronicle(Rounds):
         if self._lost:
             self._log.error("{lost} events are missing in the trail", lost=self._lost)
             self._lost = 0
+
+    def _take_handled(self) -> None:
+        """Give rows to what users did with messages: at the rate of RETR each costs too much."""
+        room = MOST_WAITING - len(self._waiting)
+        handled = self.handled[:room]
+        self._lost += len(self.handled) - len(handled)
+        self.handled.clear()
+        numbers = self._database.ids.many(len(handled)) if handled else ()
+        self._waiting += [
+            (number, event, client, account, "", address, message, None, "", "")
+            for number, (event, client, account, address, message) in zip(
+                numbers, handled, strict=True
+            )
+        ]

@@ -368,7 +368,7 @@ class MailService(MultiService):
                 self._limits,
                 entrance,
                 self._directory.shortest_keep,
-                tell=self._chronicle.note,
+                handled=self._chronicle.handled.append,
                 rules=self._rules,
             )
         house = SmtpHouse(

@@ -105,11 +105,15 @@ class _Prompt(tcp.Connection):
 
     def _may_wait(self) -> bool:
         """Whether there is somebody else in this turn; if so, its end will be told."""
-        reactor = self.reactor
-        lone = getattr(reactor, "lone", None)
+        reactor: Any = self.reactor
+        try:
+            lone = reactor.lone
+        except AttributeError:
+            return False  # One of Twisted's own.
         if lone is not None and lone == self.fileno():
             return False
-        return at_turn_end(reactor, self._send_held)
+        reactor.at_turn_end(self._send_held)
+        return True
 
     def _send_held(self) -> None:
         held, self._held = self._held, b""
@@ -119,7 +123,7 @@ class _Prompt(tcp.Connection):
     def _send(self, data: bytes) -> None:
         """Send what the kernel takes, unless something waits in Twisted's own buffer."""
         sent = 0
-        if self.connected and not self._is_filled:
+        if self.connected and not (self.dataBuffer or self._tempDataLen or self.disconnecting):
             done = self.writeSomeData(data)
             # No number: the connection is lost; the reactor finds out and says so.
             sent = done if isinstance(done, int) else 0
