@@ -37,7 +37,7 @@ Tell = Callable[[Happening], None]
 """Takes something down; never waits, never fails."""
 
 
-Handling = tuple[str, str, AccountId, str, MessageId]
+Handling = tuple[str, str, AccountId, str, int]
 """What a user did with a message: event, the client's IP, who, the user's address, which."""
 
 

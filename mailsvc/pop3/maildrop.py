@@ -100,12 +100,14 @@ class Maildrop:
     __slots__ = (
         "_bodies",
         "_maildrops",
-        "_marked",
         "_snapshot",
         "account",
         "count",
         "held",
+        "marks",
+        "messages",
         "octets",
+        "sizes",
         "text",
     )
 
@@ -120,7 +122,12 @@ class Maildrop:
         self._maildrops = maildrops
         self._snapshot = snapshot
         self._bodies = bodies
-        self._marked: set[int] = set()
+        self.marks: set[int] = set()
+        """What is marked; ``mark`` adds to it."""
+        self.sizes = snapshot.octets
+        """The octets of each message on the wire, before dot-stuffing."""
+        self.messages = snapshot.messages
+        """The number of each message's body."""
         self.account = account
         self.held = held
         held.on_renewal = bodies.forget_unused
@@ -135,18 +142,10 @@ class Maildrop:
         """Count the messages, marked ones included: the highest message-number."""
         return len(self._snapshot)
 
-    def has(self, index: int) -> bool:
-        """Whether there is such a message, not marked."""
-        return 0 <= index < len(self._snapshot) and index not in self._marked
-
     def indexes(self, start: int, end: int) -> list[int]:
         """List the messages from *start* to before *end* that are not marked."""
         span = range(start, min(end, len(self._snapshot)))
-        return [index for index in span if index not in self._marked] if self._marked else [*span]
-
-    def size(self, index: int) -> int:
-        """Tell the octets of a message on the wire, before dot-stuffing."""
-        return self._snapshot.octets[index]
+        return [index for index in span if index not in self.marks] if self.marks else [*span]
 
     def uidl(self, index: int) -> bytes:
         """Tell the unique-id of a message; RFC 1939 section 7."""
@@ -154,11 +153,11 @@ class Maildrop:
 
     def look_ahead(self) -> None:
         """Make ready what the client will probably ask for next."""
-        self._bodies.look_ahead(self._marked)
+        self._bodies.look_ahead(self.marks)
 
     async def whole(self, index: int) -> bytes | None:
         """Fetch a body, None when it is stored in chunks; errors as in ``Bodies.whole``."""
-        return await self._bodies.whole(index, self._marked)
+        return await self._bodies.whole(index, self.marks)
 
     def chunks(self, index: int) -> AsyncIterator[bytes]:
         """Fetch a body that is stored in chunks; errors as in ``Bodies.whole``."""
@@ -166,15 +165,15 @@ class Maildrop:
 
     def mark(self, index: int) -> None:
         """Mark a message that is there for removal at QUIT."""
-        self._marked.add(index)
+        self.marks.add(index)
         self.count -= 1
         self.octets -= self._snapshot.octets[index]
 
     def unmark_all(self) -> None:
         """Take all marks back."""
-        self.count += len(self._marked)
-        self.octets += sum(self._snapshot.octets[index] for index in self._marked)
-        self._marked.clear()
+        self.count += len(self.marks)
+        self.octets += sum(self._snapshot.octets[index] for index in self.marks)
+        self.marks.clear()
 
     async def commit(self) -> int:
         """
@@ -186,19 +185,15 @@ class Maildrop:
         Raises:
             MailError: Nothing was removed.
         """
-        removed = len(self._marked)
+        removed = len(self.marks)
         if removed:
-            uids = [self._snapshot.uids[index] for index in sorted(self._marked)]
+            uids = [self._snapshot.uids[index] for index in sorted(self.marks)]
             await self._maildrops.expunge(self._snapshot.lease, uids)
         return removed
 
-    def message(self, index: int) -> MessageId:
-        """Give the number of a message."""
-        return MessageId(self._snapshot.messages[index])
-
     def marked(self) -> list[MessageId]:
         """Give the numbers of the messages that are marked."""
-        return [self.message(index) for index in sorted(self._marked)]
+        return [MessageId(self.messages[index]) for index in sorted(self.marks)]
 
     async def release(self) -> None:
         """Let the next session in; harmless the second time."""
@@ -214,8 +209,8 @@ class Maildrop:
     def listMessages(self, i: int | None = None) -> int | list[int]:
         """Tell the octets of one message or of each; 0: marked."""
         if i is None:
-            return [0 if one in self._marked else self.size(one) for one in range(len(self))]
-        return 0 if self._checked(i) in self._marked else self.size(i)
+            return [0 if one in self.marks else self.sizes[one] for one in range(len(self))]
+        return 0 if self._checked(i) in self.marks else self.sizes[i]
 
     def getMessage(self, index: int) -> "Deferred[IO[bytes]]":
         """Give a file with the content, from its start; fails with ``MessageGone``."""
@@ -227,7 +222,7 @@ class Maildrop:
 
     def deleteMessage(self, index: int) -> None:
         """Mark a message for removal; harmless the second time."""
-        if self._checked(index) not in self._marked:
+        if self._checked(index) not in self.marks:
             self.mark(index)
 
     def undeleteMessages(self) -> None:

@@ -26,6 +26,7 @@ from mailsvc.pop3.replies import (
     GREETING,
     KEPT_OUT,
     NOTHING_BEHIND,
+    PLAIN,
     TOO_MANY_CONNECTIONS,
     TOO_MANY_OF_CLIENT,
     Reply,
@@ -181,7 +182,7 @@ class Pop3Protocol(pop3.POP3):
                 await self._wait(session)
                 continue
             reply = found if isinstance(found, Reply) else await found
-            if reply.is_plain:
+            if reply[1:] == PLAIN:
                 dialogue.write(reply.octets)
                 if dialogue.unsent >= _GROUP:
                     await dialogue.send(b"", self.factory.settings.pop3.stalled_timeout)

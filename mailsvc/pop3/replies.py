@@ -27,14 +27,13 @@ class Reply(NamedTuple):
     late: bool = False
 
     @property
-    def is_plain(self) -> bool:
-        """Whether nothing is to be done but to say it."""
-        return self.rest is None and not (self.last or self.tls or self.late)
-
-    @property
     def failed(self) -> bool:
         """Whether it says ``-ERR``."""
         return self.octets.startswith(b"-")
+
+
+PLAIN = Reply(b"")[1:]
+"""The rest of a reply with which nothing is to be done but to say it."""
 
 
 def ok(text: bytes) -> Reply:
@@ -49,12 +48,12 @@ def ok_lines(text: bytes, lines: Iterable[bytes]) -> Reply:
 
 def ok_content(text: bytes, content: bytes) -> Reply:
     """Say yes with content that is in memory."""
-    return ok_stuffed(text, stuffed(content))
+    return Reply(b"+OK %b\r\n%b" % (text, stuffed(content)))
 
 
-def ok_stuffed(text: bytes, content: bytes) -> Reply:
-    """Say yes with content that has its dots and its end."""
-    return Reply(b"+OK %b\r\n%b" % (text, content))
+def ok_message(octets: int, text: bytes) -> Reply:
+    """Say yes with a whole message that has its dots and its end."""
+    return Reply(b"+OK %d octets\r\n%b" % (octets, text))
 
 
 def err(text: bytes, code: bytes = b"") -> Reply:

@@ -1,6 +1,6 @@
 """The state of one POP3 connection; it knows no socket."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from twisted.mail import pop3
 
@@ -9,7 +9,6 @@ from mailsvc.config.settings import Settings, Utf8Headers
 from mailsvc.interfaces import IAuthenticator, IExchange
 from mailsvc.model.channel import PLAIN_TEXT, Channel
 from mailsvc.model.envelope import Client
-from mailsvc.model.ids import MessageId
 from mailsvc.model.story import Handling
 from mailsvc.policy.limits import is_exempt
 from mailsvc.policy.relay import may_log_in
@@ -190,7 +189,7 @@ class Session:
             return True
         return start.partition(b"\r\n\r\n")[0].isascii()
 
-    def tell(self, event: str, message: MessageId) -> None:
+    def tell(self, event: str, message: int) -> None:
         """Take down what became of a message."""
         self._handled((event, *self._who, message))
 

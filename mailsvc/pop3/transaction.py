@@ -19,7 +19,7 @@ from mailsvc.pop3.replies import (
     ok,
     ok_content,
     ok_lines,
-    ok_stuffed,
+    ok_message,
 )
 from mailsvc.pop3.session import Session
 from mailsvc.pop3.top import TopCutter
@@ -44,10 +44,10 @@ def list_(session: Session, argument: bytes) -> Reply:
     if argument:
         index = _index(maildrop, argument)
         return (
-            NO_SUCH_MESSAGE if index is None else ok(b"%d %d" % (index + 1, maildrop.size(index)))
+            NO_SUCH_MESSAGE if index is None else ok(b"%d %d" % (index + 1, maildrop.sizes[index]))
         )
-    size = maildrop.size
-    return _listing(maildrop, lambda indexes: [b"%d %d\r\n" % (i + 1, size(i)) for i in indexes])
+    sizes = maildrop.sizes
+    return _listing(maildrop, lambda indexes: [b"%d %d\r\n" % (i + 1, sizes[i]) for i in indexes])
 
 
 def uidl(session: Session, argument: bytes) -> Reply:
@@ -78,11 +78,11 @@ async def _fetch(session: Session, index: int) -> Reply:
     whole = await maildrop.whole(index)
     if whole is not None:
         return _give(session, maildrop, index, stuffed(whole))
-    said = b"%d octets" % maildrop.size(index)
+    said = b"%d octets" % maildrop.sizes[index]
     reply = await _in_pieces(session, said, maildrop.chunks(index))
     if not reply.failed:
         session.sent += 1
-        session.tell("retrieved", maildrop.message(index))
+        session.tell("retrieved", maildrop.messages[index])
     return reply
 
 
@@ -91,8 +91,8 @@ def _give(session: Session, maildrop: Maildrop, index: int, text: bytes) -> Repl
     if not session.understands(text):
         return NEEDS_UTF8
     session.sent += 1
-    session.tell("retrieved", maildrop.message(index))
-    return ok_stuffed(b"%d octets" % maildrop.size(index), text)
+    session.tell("retrieved", maildrop.messages[index])
+    return ok_message(maildrop.sizes[index], text)
 
 
 async def top(session: Session, argument: bytes) -> Reply:
@@ -178,7 +178,7 @@ def _index(maildrop: Maildrop, argument: bytes) -> int | None:
     if not argument.isdigit() or len(argument) > _MOST_DIGITS:
         return None
     index = int(argument) - 1
-    return index if maildrop.has(index) else None
+    return index if 0 <= index < len(maildrop.sizes) and index not in maildrop.marks else None
 
 
 def _listing(maildrop: Maildrop, lines: Callable[[Iterable[int]], list[bytes]]) -> Reply:

@@ -264,8 +264,17 @@ class Dialogue:
         """Give the client's next line, as ``line`` does; None: it is not there yet."""
         if self._ended is HungUp:
             raise HungUp  # nobody would hear what became of the lines that are left
-        end = self._buffer.find(b"\n", self._at)
-        return None if end < 0 else self._cut(end)
+        buffer, start = self._buffer, self._at
+        end = buffer.find(b"\n", start)
+        if end < 0:
+            return None
+        self._at = end + 1
+        if self._skipping or end + 1 - start > self.longest_line:
+            begins, self._skipping = self._skipping or buffer[start : start + START], b""
+            raise LineTooLong(begins)
+        if end == start or buffer[end - 1] != 13:  # noqa: PLR2004 - CR
+            raise BareLineFeed(buffer[start : start + START])
+        return buffer[start : end - 1]
 
     async def octets(self, timeout: float) -> bytes:
         """
@@ -435,16 +444,6 @@ class Dialogue:
         self._transport.abortConnection()
 
     # Between the two.
-
-    def _cut(self, end: int) -> bytes:
-        """Take one line out of the buffer, which ends at *end* with LF."""
-        start, self._at = self._at, end + 1
-        if self._skipping or end + 1 - start > self.longest_line:
-            begins, self._skipping = self._skipping or self._buffer[start : start + START], b""
-            raise LineTooLong(begins)
-        if end == start or self._buffer[end - 1] != 13:  # noqa: PLR2004 - CR
-            raise BareLineFeed(self._buffer[start : start + START])
-        return self._buffer[start : end - 1]
 
     def _drop_buffer(self) -> None:
         self._buffer = b""

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from twisted.internet.task import Clock
 
 from mailsvc.errors import StorageFailed
-from mailsvc.model.ids import MessageId
+from mailsvc.model.ids import AccountId, MessageId
 from mailsvc.model.story import Happening, StoryFilter
 from mailsvc.service import chronicle
 from mailsvc.service.chronicle import BATCH, EVERY, Chronicle
@@ -111,6 +111,44 @@ class TestChronicle:
         clock.advance(EVERY)
 
         assert _count(office) == 1
+
+    def test_what_users_did_with_messages_is_written_in_order(self, office: Office) -> None:
+        """At the next round; the numbers grow, so the rows stand in the order of the acts."""
+        clock = Clock()
+        book = Chronicle(office.database, clock)
+        book.startService()
+        who = ("192.0.2.7", AccountId(5), "alice@test.com")
+        acts = [("retrieved", *who, number) for number in range(BATCH)]
+        acts += [("removed", *who, number) for number in range(3)]
+
+        for act in acts:
+            book.handled.append(act)
+        clock.advance(EVERY)
+
+        with office.engines.read.begin() as conn:
+            found = search_stories(conn, StoryFilter(client_ip="192.0.2.7"), None, 2 * BATCH)
+        told = [(one.event, one.recipient, int(one.message, 16)) for one in reversed(found)]
+        assert told == [(event, who[2], number) for event, *_, number in acts]
+        assert book.handled == []
+
+    def test_too_many_acts_are_counted_too(
+        self, office: Office, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Memory has an end, also while the database does not answer."""
+        monkeypatch.setattr(chronicle, "MOST_WAITING", 3)
+        clock = Clock()
+        book = Chronicle(office.database, clock)
+        book.startService()
+        office.database.broken = StorageFailed("down")
+        for _ in range(2):
+            for number in range(5):
+                book.handled.append(("refused", "192.0.2.7", AccountId(5), "", number))
+            clock.advance(EVERY)
+        office.database.broken = None
+
+        clock.advance(EVERY)
+
+        assert _count(office) == 3
 
     def test_too_many_are_counted(self, office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
         """Memory has an end."""

@@ -75,6 +75,25 @@ def test_it_grows_whatever_the_clock_does(steps: list[int]) -> None:
             last = made
 
 
+@given(steps=st.lists(st.tuples(st.integers(-2, 2), st.integers(1, 3000)), max_size=30))
+def test_many_at_once_are_as_good_as_one_after_the_other(steps: list[tuple[int, int]]) -> None:
+    """They grow, never repeat, and belong to their node and process."""
+    moment = NOW
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "time_ns", lambda: moment * 1_000_000)
+        source, other = IdSource(3), IdSource(3, second=True)
+        made, last = [source.next()], 0
+        for step, count in steps:
+            moment += step
+            some = source.many(count)
+            assert len(some) == count
+            made += [*some, source.next()]
+            last = other.next()
+    assert made == sorted(set(made))
+    assert last not in made
+    assert all(number >> 11 & (NODES - 1) == 3 for number in made)
+
+
 def test_threads_never_get_the_same(clock: list[int]) -> None:
     """The writers and the reactor share one source."""
     source = IdSource()
