@@ -82,6 +82,7 @@ class Bodies:
         if body is None:
             return None
         self._let_go(index, body)
+        self._last = index
         if index != self._text_of:
             return stuffed(body)
         text, self._text, self._text_of = self._text, b"", _NONE
@@ -90,6 +91,8 @@ class Bodies:
     def look_ahead(self, unwanted: Container[int]) -> None:
         """
         Make ready what will be asked for next, while the client reads what it has got.
+
+        Only behind ``text``: who wants the top of each message has no use for it.
 
         Args:
             unwanted: As in ``whole``.
@@ -215,4 +218,4 @@ class Bodies:
         octets = len(body)
         self._held -= octets
         self._room.free += octets
-        self._last, self._used = index, True
+        self._used = True

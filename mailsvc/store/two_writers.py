@@ -83,6 +83,7 @@ class TwoWriters:
 
     async def rest(self) -> None:
         """Wait until all that waits is committed, and end the process; the thread goes on."""
+        self._started = True  # or never: it would be started to be ended
         if self._busy:
             self._idle = Deferred()
             await self._idle

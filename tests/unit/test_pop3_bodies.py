@@ -186,87 +186,103 @@ class TestAhead:
 
     def test_the_next_message_is_ready(self) -> None:
         """With its dots."""
-        case = Case(b"one\r\n", b".two\r\n", b"three\r\n")
+        case = Case(b"one\r\n", b"two\r\n", b".three\r\n", b"four\r\n")
         case.whole(0)
+        case.bodies.text(1)
 
         case.bodies.look_ahead(())
 
-        assert case.bodies.text(1) == b"..two\r\n.\r\n"
-        assert case.bodies.text(2) == b"three\r\n.\r\n"
-        assert case.bodies.text(3) is None
+        assert case.bodies.text(2) == b"..three\r\n.\r\n"
+        assert case.bodies.text(3) == b"four\r\n.\r\n"
+        assert case.bodies.text(4) is None
 
     def test_another_message_than_the_next_is_right_too(self) -> None:
         """Clients may jump."""
-        case = Case(b"one\r\n", b"two\r\n", b"three\r\n")
+        case = Case(b"one\r\n", b"two\r\n", b"three\r\n", b"four\r\n")
         case.whole(0)
+        case.bodies.text(1)
         case.bodies.look_ahead(())
 
+        assert case.bodies.text(3) == b"four\r\n.\r\n"
         assert case.bodies.text(2) == b"three\r\n.\r\n"
-        assert case.bodies.text(1) == b"two\r\n.\r\n"
 
     def test_whole_bodies_have_no_dots(self) -> None:
         """What was made ready for RETR is no answer to TOP."""
-        case = Case(b"one\r\n", b".two\r\n")
+        case = Case(b"one\r\n", b"two\r\n", b".three\r\n")
         case.whole(0)
+        case.bodies.text(1)
         case.bodies.look_ahead(())
 
-        assert case.whole(1) == b".two\r\n"
+        assert case.whole(2) == b".three\r\n"
 
     def test_the_next_ones_are_read_when_that_takes_a_moment(self) -> None:
         """While the client reads, not when it waits."""
-        case = Case(*[b"x" * 90] * 100)
-        case.maildrops.glances = True
-        for index in range(15):
-            case.whole(index)
-            case.bodies.look_ahead(())
+        case = self._at_the_end_of_what_was_read()
         assert case.maildrops.reads == [16]
 
-        case.whole(15)
         case.bodies.look_ahead(())
 
         assert case.maildrops.reads == [16, 50]
         assert case.bodies.text(16) == b"x" * 90 + END
 
-    def test_nothing_is_read_for_a_client_that_jumps(self) -> None:
-        """Nobody knows what it wants next."""
-        case = Case(*[b"x"] * 100)
-        case.maildrops.glances = True
-        case.whole(50)
-        case.whole(3)
-
-        case.bodies.look_ahead(())
-
-        assert case.maildrops.reads == [16, 16]
-
     def test_what_is_marked_is_not_made_ready(self) -> None:
         """A client that deletes each message fetches none again."""
-        case = Case(*[b"x"] * 20)
-        case.maildrops.glances = True
-        for index in range(16):
-            case.whole(index)
+        case = self._at_the_end_of_what_was_read()
 
         case.bodies.look_ahead((16,))
 
         assert case.maildrops.reads == [16]
 
+    def test_nothing_is_read_for_a_client_that_jumps(self) -> None:
+        """Nobody knows what it wants next."""
+        case = self._at_the_end_of_what_was_read()
+        case.whole(70)
+
+        case.bodies.look_ahead(())
+
+        assert case.maildrops.reads == [16, 16]
+
+    def test_nothing_is_ready_for_who_reads_tops(self) -> None:
+        """It would be made for nothing."""
+        case = Case(*[b"x" * 90] * 100)
+        case.maildrops.glances = True
+        for index in range(16):
+            case.whole(index)
+            case.bodies.look_ahead(())
+
+        assert case.maildrops.reads == [16]
+
     def test_nothing_is_ready_behind_the_last(self) -> None:
         """Nor before the first."""
-        case = Case(b"one\r\n")
+        case = Case(b"one\r\n", b"two\r\n")
+        case.maildrops.glances = True
         case.bodies.look_ahead(())
         assert case.bodies.text(0) is None
         case.whole(0)
+        case.bodies.text(1)
 
         case.bodies.look_ahead(())
 
-        assert case.maildrops.reads == [1]
+        assert case.maildrops.reads == [2]
 
     def test_the_room_is_given_back(self) -> None:
         """Also for what was ready and never asked for."""
         case = Case(*[b"x" * 400] * 10)
         case.whole(0)
+        case.bodies.text(1)
         case.bodies.look_ahead(())
 
         case.bodies.forget()
 
         assert case.room.free == case.octets
-        assert case.bodies.text(1) is None
+        assert case.bodies.text(2) is None
+
+    def _at_the_end_of_what_was_read(self) -> Case:
+        case = Case(*[b"x" * 90] * 100)
+        case.maildrops.glances = True
+        case.whole(0)
+        for index in range(1, 15):
+            case.bodies.text(index)
+            case.bodies.look_ahead(())
+        case.bodies.text(15)
+        return case

@@ -285,6 +285,20 @@ def test_there_is_no_process_before_there_is_much_to_write(
     desk.writers.stop()
 
 
+def test_no_process_is_started_for_the_end(database_url: str, engines: Engines) -> None:
+    """What is written while the daemon stops is the thread's."""
+    desk = Desk(database_url, engines, DatabaseSettings())
+    desk.pump.start(desk.writers.rest()).result()
+
+    for number in range(2 * BUSY):
+        desk.note(100 + number)
+    desk.finish()
+
+    assert not desk.process.ready
+    assert len(desk.numbers()) == 2 * BUSY
+    desk.writers.stop()
+
+
 def test_it_rests_when_all_is_committed(desk: Desk) -> None:
     """Then the process ends; what comes later is the thread's."""
     waiting = [desk.note(number) for number in (1, 2, 100)]
