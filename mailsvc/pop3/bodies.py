@@ -83,10 +83,7 @@ class Bodies:
             return None
         self._let_go(index, body)
         self._last = index
-        if index != self._text_of:
-            return stuffed(body)
-        text, self._text, self._text_of = self._text, b"", _NONE
-        return text
+        return stuffed(body) if index != self._text_of else self._take_text()
 
     def look_ahead(self, unwanted: Container[int]) -> None:
         """
@@ -102,10 +99,18 @@ class Bodies:
         if last == _NONE or index >= len(self._snapshot) or index in unwanted:
             return
         if index not in self._ahead and index == self._end:
-            self._read_now(self._choose(index, unwanted))
+            self._read_now(index, unwanted)
         body = self._ahead.get(index)
-        if body is not None:
+        if body is not None and len(body) <= self._room.free:
+            self._take_text()
             self._text, self._text_of = stuffed(body), index
+            self._room.free -= len(self._text)
+
+    def _take_text(self) -> bytes:
+        """Give away what was made ready; it does not count any more."""
+        text, self._text, self._text_of = self._text, b"", _NONE
+        self._room.free += len(text)
+        return text
 
     async def whole(self, index: int, unwanted: Container[int]) -> bytes | None:
         """
@@ -160,7 +165,7 @@ class Bodies:
         self._ahead.clear()
         self._room.free += self._held
         self._held = 0
-        self._text, self._text_of = b"", _NONE
+        self._take_text()
 
     async def _read(self, index: int, unwanted: Container[int]) -> None:
         self.forget()
@@ -173,8 +178,11 @@ class Bodies:
             self._room.free += octets
         self._keep(wanted, messages, found)
 
-    def _read_now(self, wanted: Sequence[int]) -> None:
-        """Read, where that is a matter of a moment."""
+    def _read_now(self, index: int, unwanted: Container[int]) -> None:
+        """Read, where there is room and that is a matter of a moment."""
+        if self._snapshot.octets[index] > self._room.free:
+            return
+        wanted = self._choose(index, unwanted)
         messages, octets = self._named(wanted)
         found = self._maildrops.glance(messages, octets)
         if found is not None:
@@ -192,6 +200,7 @@ class Bodies:
         messages: Sequence[MessageId],
         found: Mapping[MessageId, bytes | None],
     ) -> None:
+        self._end = wanted[-1] + 1
         pairs = zip(wanted, messages, strict=True)
         self._ahead = {one: found[message] for one, message in pairs if message in found}
         self._held = sum(len(body) for body in self._ahead.values() if body is not None)
@@ -209,7 +218,6 @@ class Bodies:
             if left < 0 or len(chosen) == most:
                 break
             chosen.append(one)
-        self._end = chosen[-1] + 1
         return chosen
 
     def _let_go(self, index: int, body: bytes) -> None:

@@ -40,6 +40,8 @@ class Chronicle(Rounds):
 
     def note(self, happening: Happening) -> None:
         """Take one down; never waits, never fails."""
+        if self.handled:
+            self._take_handled()  # they came before it
         waiting = self._waiting
         if len(waiting) >= MOST_WAITING:
             self._lost += 1
@@ -49,8 +51,13 @@ class Chronicle(Rounds):
             self.wake()
 
     async def last(self) -> None:
-        """Write the last ones."""
-        await self.round()
+        """Write the last ones, and those that come meanwhile."""
+        left = MOST_WAITING
+        while self._waiting or self.handled:
+            await self.round()
+            if len(self._waiting) >= left:
+                break  # The database does not answer.
+            left = len(self._waiting)
 
     async def round(self) -> None:
         """Write what waits now; what comes meanwhile, or cannot be written, waits on."""
@@ -68,16 +75,21 @@ class Chronicle(Rounds):
             self._log.error("{lost} events are missing in the trail", lost=self._lost)
             self._lost = 0
 
+    def _tick(self) -> None:
+        """Give them their time each second, also while a slow write is under way."""
+        self._take_handled()
+        super()._tick()
+
     def _take_handled(self) -> None:
         """Give rows to what users did with messages: at the rate of RETR each costs too much."""
-        room = MOST_WAITING - len(self._waiting)
-        handled = self.handled[:room]
-        self._lost += len(self.handled) - len(handled)
-        self.handled.clear()
-        numbers = self._database.ids.many(len(handled)) if handled else ()
+        some = self.handled[: MOST_WAITING - len(self._waiting)]
+        del self.handled[: len(some)]
+        self._lost += len(self.handled[MOST_WAITING:])
+        del self.handled[MOST_WAITING:]
+        numbers = self._database.ids.many(len(some)) if some else ()
         self._waiting += [
             (number, event, client, account, "", address, message, None, "", "")
             for number, (event, client, account, address, message) in zip(
-                numbers, handled, strict=True
+                numbers, some, strict=True
             )
         ]

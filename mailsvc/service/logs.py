@@ -42,7 +42,7 @@ BLINK = 0.05
 
 _NOT_FIELDS = frozenset(
     # Twisted puts the first ones into events for its older log; the others stand in each line.
-    {"isError", "message", "time", "system", "format", "level", "part", "text", "traceback"}
+    {"isError", "message", "time", "system", "format", "level", "part", "text"}
 )
 
 
@@ -259,9 +259,11 @@ def to_line(event: Mapping[str, Any]) -> str:
         f'"part": {encode_basestring(event.get("log_namespace", ""))}',
         f'"text": {encode_basestring(_text(event))}',
     ]
-    pairs += [start + _json(event[key]) for key, start in _fields(tuple(event))]
+    keys = tuple(event)
     if failure is not None:
+        keys = tuple(key for key in keys if key != "traceback")
         pairs.append(f'"traceback": {encode_basestring(failure.getTraceback())}')
+    pairs += [start + _json(event[key]) for key, start in _fields(keys)]
     return f"{', '.join(pairs)}}}\n"
 
 

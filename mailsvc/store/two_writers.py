@@ -70,7 +70,10 @@ class TwoWriters:
 
     def _start_process(self) -> None:
         self._started = True
-        self._process.start()
+        try:
+            self._process.start()
+        except Exception:  # noqa: BLE001 - the thread writes everything as well
+            self._log.failure("the writer's process could not be started")
 
     def _count(self) -> None:
         """Start the process when there is much to write."""
@@ -116,11 +119,11 @@ class TwoWriters:
             raise StorageFailed
         if self._waiting >= self._settings.waiting_messages:
             raise TooBusy
-        self._waiting += 1
-        job = Job(query, item, octets)
         portable = isinstance(query, PortableQuery)
         if portable and not self._started:
             self._count()
+        self._waiting += 1
+        job = Job(query, item, octets)
         (self._letters if portable and self._process.ready else self._others).append(job)
         if not self._busy:
             self._next()

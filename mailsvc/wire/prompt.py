@@ -77,7 +77,7 @@ class _Prompt(tcp.Connection):
         self._send_held()
         if self._is_filled:
             super().loseConnection()
-        elif self.connected:
+        elif self.connected and not self._aborting:
             self.connectionLost(Failure(CONNECTION_DONE))
 
     def abortConnection(self) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from mailsvc.errors import StorageFailed
@@ -130,6 +131,74 @@ class TestChronicle:
         told = [(one.event, one.recipient, int(one.message, 16)) for one in reversed(found)]
         assert told == [(event, who[2], number) for event, *_, number in acts]
         assert book.handled == []
+
+    def test_a_login_stands_behind_what_was_fetched_before_it(self, office: Office) -> None:
+        """Though its row is made at once."""
+        clock = Clock()
+        book = Chronicle(office.database, clock)
+        book.startService()
+        book.handled.append(("removed", "192.0.2.7", AccountId(5), "a@test.com", 1))
+        book.note(Happening("login", "192.0.2.7"))
+
+        clock.advance(EVERY)
+
+        with office.engines.read.begin() as conn:
+            found = search_stories(conn, StoryFilter(client_ip="192.0.2.7"), None, 9)
+        assert [one.event for one in found] == ["login", "removed"]
+
+    def test_what_is_fetched_while_a_write_stands_still_has_its_time(self, office: Office) -> None:
+        """Numbers are given each second; the write may take half a minute."""
+        clock = Clock()
+        book = Chronicle(office.database, clock)
+        book.startService()
+        write, gate = office.database.write, Deferred[None]()
+
+        async def slow_write(query: Callable[..., object], rows: Sequence[object]) -> None:
+            await gate
+            await write(query, rows)
+
+        office.database.write = slow_write  # type: ignore[assignment]  # the test's
+        book.note(_refused("a@test.com"))
+        clock.advance(EVERY)
+        book.handled.append(("refused", "192.0.2.7", AccountId(5), "", 1))
+        clock.advance(EVERY)
+        assert book.handled == []
+        assert _count(office) == 0
+
+        gate.callback(None)
+        clock.advance(EVERY)
+
+        assert _count(office) == 2
+
+    def test_what_comes_during_the_last_write_is_written_too(self, office: Office) -> None:
+        """Nothing that was noted is lost by a stop."""
+        book = Chronicle(office.database, Clock())
+        book.startService()
+        write, late = office.database.write, ["late@test.com"]
+
+        async def slow_write(query: Callable[..., object], rows: Sequence[object]) -> None:
+            await write(query, rows)
+            while late:
+                book.note(_refused(late.pop()))
+
+        office.database.write = slow_write  # type: ignore[assignment]  # the test's
+        book.note(_refused("a@test.com"))
+
+        _ = book.stopService()
+
+        assert _count(office) == 2
+
+    def test_a_stop_does_not_wait_for_a_database_that_is_gone(self, office: Office) -> None:
+        """What waits is lost then, and the log tells why."""
+        book = Chronicle(office.database, Clock())
+        book.startService()
+        office.database.broken = StorageFailed("down")
+        book.note(_refused("a@test.com"))
+
+        _ = book.stopService()
+
+        office.database.broken = None
+        assert _count(office) == 0
 
     def test_too_many_acts_are_counted_too(
         self, office: Office, monkeypatch: pytest.MonkeyPatch

@@ -225,6 +225,39 @@ class TestAhead:
         assert case.maildrops.reads == [16, 50]
         assert case.bodies.text(16) == b"x" * 90 + END
 
+    def test_where_that_takes_time_reading_is_as_it_was(self) -> None:
+        """On a server's database nothing can be had in a moment."""
+        contents = [b"%d\r\n" % number for number in range(200)]
+        case = Case(*contents)
+
+        for index, content in enumerate(contents):
+            text = case.bodies.text(index)
+            assert text in (None, content + b".\r\n")
+            if text is None:
+                case.whole(index)
+            case.bodies.look_ahead(())
+
+        assert case.maildrops.reads == [16, 50, 50, 50, 34]
+
+    def test_without_room_nothing_is_made_ready(self) -> None:
+        """What is ready counts, too."""
+        case = Case(*[b"x" * 400] * 3, room=1250)
+        case.whole(0)
+        case.bodies.text(1)
+        case.bodies.look_ahead(())
+        assert case.room.free == 1250 - 400 - 400 - len(END)
+        case.bodies.forget()
+        assert case.room.free == 1250
+
+        case.maildrops.glances = True
+        case.whole(0)
+        case.bodies.text(1)
+        case.room.free -= 500
+        case.bodies.look_ahead(())
+
+        assert case.room.free == 1250 - 500 - 400
+        assert case.bodies.text(2) == b"x" * 400 + END
+
     def test_what_is_marked_is_not_made_ready(self) -> None:
         """A client that deletes each message fetches none again."""
         case = self._at_the_end_of_what_was_read()
