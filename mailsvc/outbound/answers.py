@@ -34,8 +34,7 @@ async def read_answer(dialogue: Dialogue, patience: float) -> Answer:
     code = 0
     while len(lines) < MOST_LINES:
         try:
-            while (line := dialogue.ready_line()) is None:
-                await dialogue.rest_of_line(patience)
+            line = await dialogue.line(patience)
         except BadLine as bad:
             raise BadAnswer(f"a line of its reply has no end: {bad.start!r}") from None
         match = _LINE.fullmatch(line)

@@ -189,9 +189,16 @@ class Session:
             return True
         return start.partition(b"\r\n\r\n")[0].isascii()
 
-    def tell(self, event: str, message: int) -> None:
-        """Take down what became of a message."""
-        self._handled((event, *self._who, message))
+    def note_fetched(self, message: int) -> None:
+        """Take down that the client gets a message."""
+        self.sent += 1
+        self._handled(("retrieved", *self._who, message))
+
+    def note_removed(self, messages: Sequence[int]) -> None:
+        """Take down what QUIT has removed."""
+        self.removed = len(messages)
+        for message in messages:
+            self._handled(("removed", *self._who, message))
 
     def leave(self) -> None:
         """Let the maildrop go, without removing anything; harmless the second time."""

@@ -81,8 +81,7 @@ async def _fetch(session: Session, index: int) -> Reply:
     said = b"%d octets" % maildrop.sizes[index]
     reply = await _in_pieces(session, said, maildrop.chunks(index))
     if not reply.failed:
-        session.sent += 1
-        session.tell("retrieved", maildrop.messages[index])
+        session.note_fetched(maildrop.messages[index])
     return reply
 
 
@@ -90,8 +89,7 @@ def _give(session: Session, maildrop: Maildrop, index: int, text: bytes) -> Repl
     """Send a message that is in memory and has its dots."""
     if not session.understands(text):
         return NEEDS_UTF8
-    session.sent += 1
-    session.tell("retrieved", maildrop.messages[index])
+    session.note_fetched(maildrop.messages[index])
     return ok_message(maildrop.sizes[index], text)
 
 
@@ -146,9 +144,8 @@ async def quit_(session: Session, argument: bytes) -> Reply:
     del argument
     reply, marked = BYE, session.maildrop.marked()
     try:
-        session.removed = await session.maildrop.commit()
-        for message in marked:
-            session.tell("removed", message)
+        await session.maildrop.commit()
+        session.note_removed(marked)
     except CancelledError:
         raise  # the service ends: nobody knows whether they are removed, so nothing is said
     except MailError as error:
