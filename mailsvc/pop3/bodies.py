@@ -6,7 +6,7 @@ from mailsvc.config.units import KIB, MIB
 from mailsvc.interfaces import IMaildrops
 from mailsvc.model.ids import MessageId
 from mailsvc.model.maildrop import Snapshot
-from mailsvc.wire.dots import stuffed
+from mailsvc.pop3.replies import ok_message
 
 FIRST_READ = 16
 """Bodies in the first query, and in one behind a jump."""
@@ -58,10 +58,10 @@ class Bodies:
         "_held",
         "_last",
         "_maildrops",
+        "_ready",
+        "_ready_for",
         "_room",
         "_snapshot",
-        "_text",
-        "_text_of",
         "_used",
     )
 
@@ -73,23 +73,25 @@ class Bodies:
         self._held = 0
         self._used = False
         self._end = -NEXT_READ
-        self._last = self._text_of = _NONE
-        self._text = b""
+        self._last = self._ready_for = _NONE
+        self._ready = b""
 
-    def text(self, index: int) -> bytes | None:
-        """Give a body as it goes on the wire, if it was read ahead; None: ask for the ``whole``."""
+    def reply(self, index: int) -> bytes | None:
+        """Give the reply to RETR, if the body was read ahead; None: ask for the ``whole``."""
         body = self._ahead.get(index)
         if body is None:
             return None
         self._let_go(index, body)
         self._last = index
-        return stuffed(body) if index != self._text_of else self._take_text()
+        if index == self._ready_for:
+            return self._take_ready()
+        return ok_message(self._snapshot.octets[index], body)
 
     def look_ahead(self, unwanted: Container[int]) -> None:
         """
         Make ready what will be asked for next, while the client reads what it has got.
 
-        Only behind ``text``: who wants the top of each message has no use for it.
+        Only behind ``reply``: who wants the top of each message has no use for it.
 
         Args:
             unwanted: As in ``whole``.
@@ -102,15 +104,15 @@ class Bodies:
             self._read_now(index, unwanted)
         body = self._ahead.get(index)
         if body is not None and len(body) <= self._room.free:
-            self._take_text()
-            self._text, self._text_of = stuffed(body), index
-            self._room.free -= len(self._text)
+            self._take_ready()
+            self._ready, self._ready_for = ok_message(self._snapshot.octets[index], body), index
+            self._room.free -= len(self._ready)
 
-    def _take_text(self) -> bytes:
+    def _take_ready(self) -> bytes:
         """Give away what was made ready; it does not count any more."""
-        text, self._text, self._text_of = self._text, b"", _NONE
-        self._room.free += len(text)
-        return text
+        ready, self._ready, self._ready_for = self._ready, b"", _NONE
+        self._room.free += len(ready)
+        return ready
 
     async def whole(self, index: int, unwanted: Container[int]) -> bytes | None:
         """
@@ -165,7 +167,7 @@ class Bodies:
         self._ahead.clear()
         self._room.free += self._held
         self._held = 0
-        self._take_text()
+        self._take_ready()
 
     async def _read(self, index: int, unwanted: Container[int]) -> None:
         self.forget()

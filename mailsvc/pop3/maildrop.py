@@ -107,8 +107,8 @@ class Maildrop:
         "marks",
         "messages",
         "octets",
+        "reply",
         "sizes",
-        "text",
     )
 
     def __init__(
@@ -131,8 +131,8 @@ class Maildrop:
         self.account = account
         self.held = held
         held.on_renewal = bodies.forget_unused
-        self.text = bodies.text
-        """Gives a body as it goes on the wire; None: it needs waiting, ask for the ``whole``."""
+        self.reply = bodies.reply
+        """Gives the reply to RETR; None: it needs waiting, ask for the ``whole``."""
         self.count = len(snapshot)
         """Messages that are not marked."""
         self.octets = sum(snapshot.octets)

@@ -32,7 +32,14 @@ from mailsvc.pop3.replies import (
     Reply,
 )
 from mailsvc.pop3.session import LONGEST_LINE, Session, ShortestKeep, never
-from mailsvc.pop3.table import COMMANDS, answer, answer_bad
+from mailsvc.pop3.table import (
+    COMMANDS,
+    GROUP,
+    answer,
+    answer_bad,
+    answer_group,
+    may_answer_group,
+)
 from mailsvc.wire.dialogue import (
     BadLine,
     Dialogue,
@@ -182,20 +189,35 @@ class Pop3Protocol(pop3.POP3):
                 await self._wait(session)
                 continue
             reply = found if isinstance(found, Reply) else await found
+            commands += 1
             if reply[1:] == PLAIN:
                 dialogue.write(reply.octets)
+                if dialogue.pending:
+                    commands += self._answer_group(session)
                 if dialogue.unsent >= _GROUP:
                     await dialogue.send(b"", self.factory.settings.pop3.stalled_timeout)
             elif how := await self._say_and_do(session, reply):
                 return how
-            commands += 1
-            if commands % _IN_A_ROW == 0:
+            if commands >= _IN_A_ROW:
+                commands = 0
                 await self._give_turn()
+
+    def _answer_group(self, session: Session) -> int:
+        """Answer some commands that came together, if that needs no waiting; give how many."""
+        dialogue = self._dialogue
+        if self.factory.logs_commands or not may_answer_group(session):
+            return 0
+        replies, octets = answer_group(session, dialogue.seen(GROUP), _GROUP - dialogue.unsent)
+        dialogue.take(octets)
+        for reply in replies:
+            dialogue.write(reply)
+        return len(replies)
 
     def _hear(self, session: Session) -> Reply | Awaitable[Reply] | None:
         """Take one command and find its reply; None: there is no command yet."""
         dialogue = self._dialogue
-        dialogue.longest_line = session.longest_line
+        if dialogue.longest_line != LONGEST_LINE or session.awaiting is not None:
+            dialogue.longest_line = session.longest_line
         try:
             line = dialogue.ready_line()
         except BadLine as bad:

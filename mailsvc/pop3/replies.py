@@ -48,12 +48,12 @@ def ok_lines(text: bytes, lines: Iterable[bytes]) -> Reply:
 
 def ok_content(text: bytes, content: bytes) -> Reply:
     """Say yes with content that is in memory."""
-    return Reply(b"+OK %b\r\n%b" % (text, stuffed(content)))
+    return Reply(stuffed(content, b"+OK %b\r\n" % text))
 
 
-def ok_message(octets: int, text: bytes) -> Reply:
-    """Say yes with a whole message that has its dots and its end."""
-    return Reply(b"+OK %d octets\r\n%b" % (octets, text))
+def ok_message(octets: int, content: bytes) -> bytes:
+    """Say yes with a whole message that has so many octets."""
+    return stuffed(content, b"+OK %d octets\r\n" % octets)
 
 
 def err(text: bytes, code: bytes = b"") -> Reply:

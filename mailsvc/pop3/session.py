@@ -173,6 +173,11 @@ class Session:
         self.failures = 0
         maildrop.held.on_lost = self._lose_maildrop
 
+    @property
+    def understands_all(self) -> bool:
+        """Whether the client may get every message."""
+        return self.utf8 or self.settings.pop3.utf8_headers is Utf8Headers.SEND
+
     def understands(self, start: bytes) -> bool:
         """
         Whether the client may get a message; RFC 6856 section 4.
@@ -185,14 +190,13 @@ class Session:
         Args:
             start: The message, at least its header.
         """
-        if self.utf8 or self.settings.pop3.utf8_headers is Utf8Headers.SEND:
-            return True
-        return start.partition(b"\r\n\r\n")[0].isascii()
+        return self.understands_all or start.partition(b"\r\n\r\n")[0].isascii()
 
-    def note_fetched(self, message: int) -> None:
-        """Take down that the client gets a message."""
-        self.sent += 1
-        self._handled(("retrieved", *self._who, message))
+    def note_fetched(self, *messages: int) -> None:
+        """Take down that the client gets some messages."""
+        self.sent += len(messages)
+        for message in messages:
+            self._handled(("retrieved", *self._who, message))
 
     def note_removed(self, messages: Sequence[int]) -> None:
         """Take down what QUIT has removed."""

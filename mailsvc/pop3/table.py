@@ -1,5 +1,6 @@
 """The table of commands, and the way from a line to its reply."""
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
@@ -77,6 +78,9 @@ COMMANDS = {
 }
 
 _NO_COMMAND = Command(None, None)
+GROUP = re.compile(rb"(?:RETR [0-9]{1,10}\r\n){1,32}")
+"""Commands that clients mostly send together; RFC 2449 section 6.6."""
+_AROUND = len(b"RETR \r\n")
 _log = Logger()
 
 
@@ -94,15 +98,15 @@ def answer(session: Session, line: bytes) -> Reply | Awaitable[Reply]:
         return _later(session, b"AUTH", awaiting(session, line))
     word, _, rest = line.partition(b" ")
     verb = word.upper()
-    command = COMMANDS.get(verb, _NO_COMMAND)
-    argument = rest if command.raw else rest.rstrip(b" ")
-    perform = command.authorization if session.open_maildrop is None else command.transaction
+    first, then, least, most, raw, password = COMMANDS.get(verb, _NO_COMMAND)
+    argument = rest if raw else rest.rstrip(b" ")
+    perform = first if session.open_maildrop is None else then
     found: Reply | Awaitable[Reply]
     # RFC 1939 section 3: one space between two arguments.
-    count = 0 if not argument else 1 if command.raw else argument.count(b" ") + 1
-    if perform is None or not command.least <= count <= command.most:
-        found = _refuse(session, command)
-    elif command.password and not session.may_log_in:
+    count = 0 if not argument else 1 if raw else argument.count(b" ") + 1
+    if perform is None or not least <= count <= most:
+        found = _refuse(session, verb)
+    elif password and not session.may_log_in:
         found = NEED_TLS
     else:
         try:
@@ -114,6 +118,31 @@ def answer(session: Session, line: bytes) -> Reply | Awaitable[Reply]:
     )
 
 
+def may_answer_group(session: Session) -> bool:
+    """Whether ``answer_group`` can be used now."""
+    return session.open_maildrop is not None and session.understands_all
+
+
+def answer_group(session: Session, lines: bytes, most: int) -> tuple[list[bytes], int]:
+    """
+    Answer commands that came together as ``answer`` does, in a third of its time.
+
+    Args:
+        session: Whose.
+        lines: Of the shape ``GROUP``, with their CRLF.
+        most: Octets of all replies together; only the last one may go beyond.
+
+    Returns:
+        The replies to the first of them, up to one that ``answer`` must be asked for, and the
+        octets of the lines that are answered.
+    """
+    numbers = lines.split()[1::2]
+    replies = transaction.retr_group(session, numbers, most)
+    if replies:
+        session.errors = 0
+    return replies, sum(map(len, numbers[: len(replies)])) + len(replies) * _AROUND
+
+
 def answer_bad(session: Session, bad: BadLine) -> Reply:
     """Answer what cannot be a command, nor a response: a login is over then."""
     session.waiting_user = None
@@ -122,9 +151,10 @@ def answer_bad(session: Session, bad: BadLine) -> Reply:
     return _count(session, too_long if isinstance(bad, LineTooLong) else BARE_LF)
 
 
-def _refuse(session: Session, command: Command) -> Reply:
+def _refuse(session: Session, verb: bytes) -> Reply:
     """Tell why a command cannot be said now, or not so."""
-    if command is _NO_COMMAND:
+    command = COMMANDS.get(verb)
+    if command is None:
         return UNKNOWN
     logged_in = session.open_maildrop is not None
     if (command.transaction if logged_in else command.authorization) is None:

@@ -23,7 +23,7 @@ from mailsvc.pop3.replies import (
 )
 from mailsvc.pop3.session import Session
 from mailsvc.pop3.top import TopCutter
-from mailsvc.wire.dots import DotWriter, stuffed
+from mailsvc.wire.dots import DotWriter
 
 SLICE = 1000
 """Lines of a long listing that are made at once."""
@@ -68,8 +68,35 @@ def retr(session: Session, argument: bytes) -> Reply | Awaitable[Reply]:
     index = _index(maildrop, argument)
     if index is None:
         return NO_SUCH_MESSAGE
-    text = maildrop.text(index)
-    return _fetch(session, index) if text is None else _give(session, maildrop, index, text)
+    octets = maildrop.reply(index)
+    return _fetch(session, index) if octets is None else _give(session, maildrop, index, octets)
+
+
+def retr_group(session: Session, numbers: Iterable[bytes], most: int) -> list[bytes]:
+    """
+    Send some messages that are in memory; the client must be one that ``understands_all``.
+
+    Args:
+        session: Whose.
+        numbers: Message-numbers of ten digits at most.
+        most: Octets of all replies together; only the last one may go beyond.
+
+    Returns:
+        The replies for the first of them, up to one that is not in memory, not there or marked.
+    """
+    maildrop, replies, fetched = session.maildrop, list[bytes](), list[int]()
+    for number in numbers:
+        index = int(number) - 1
+        reply = None if index in maildrop.marks else maildrop.reply(index)
+        if reply is None:
+            break
+        replies.append(reply)
+        fetched.append(maildrop.messages[index])
+        most -= len(reply)
+        if most <= 0:
+            break
+    session.note_fetched(*fetched)
+    return replies
 
 
 async def _fetch(session: Session, index: int) -> Reply:
@@ -77,7 +104,7 @@ async def _fetch(session: Session, index: int) -> Reply:
     maildrop = session.maildrop
     whole = await maildrop.whole(index)
     if whole is not None:
-        return _give(session, maildrop, index, stuffed(whole))
+        return _give(session, maildrop, index, ok_message(maildrop.sizes[index], whole))
     said = b"%d octets" % maildrop.sizes[index]
     reply = await _in_pieces(session, said, maildrop.chunks(index))
     if not reply.failed:
@@ -85,12 +112,12 @@ async def _fetch(session: Session, index: int) -> Reply:
     return reply
 
 
-def _give(session: Session, maildrop: Maildrop, index: int, text: bytes) -> Reply:
-    """Send a message that is in memory and has its dots."""
-    if not session.understands(text):
+def _give(session: Session, maildrop: Maildrop, index: int, octets: bytes) -> Reply:
+    """Send a message that is in memory, with its first line and its dots."""
+    if not session.understands(octets):
         return NEEDS_UTF8
     session.note_fetched(maildrop.messages[index])
-    return ok_message(maildrop.sizes[index], text)
+    return Reply(octets)
 
 
 async def top(session: Session, argument: bytes) -> Reply:

@@ -6,6 +6,7 @@ replies. Lines are handed out one at a time, so commands are answered in order, 
 flight, however they are pipelined. Replies leave together when the conversation next waits.
 """
 
+import re
 from collections.abc import Awaitable
 from typing import Any, Protocol, cast
 
@@ -275,6 +276,17 @@ class Dialogue:
         if end == start or buffer[end - 1] != 13:  # noqa: PLR2004 - CR
             raise BareLineFeed(buffer[start : start + START])
         return buffer[start : end - 1]
+
+    def seen(self, shape: re.Pattern[bytes]) -> bytes:
+        """Give the start of what the client has sent, as far as it has a shape; take nothing."""
+        if self._skipping or self._ended is HungUp:
+            return b""
+        found = shape.match(self._buffer, self._at)
+        return b"" if found is None else found.group()
+
+    def take(self, octets: int) -> None:
+        """Take some octets of what was ``seen``."""
+        self._at += octets
 
     async def octets(self, timeout: float) -> bytes:
         """

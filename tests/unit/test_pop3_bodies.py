@@ -181,6 +181,10 @@ def test_a_large_message_is_never_cut_short() -> None:
         now(collect())
 
 
+def _reply(octets: int, text: bytes) -> bytes:
+    return b"+OK %d octets\r\n%b" % (octets, text)
+
+
 class TestAhead:
     """What is made ready while the client reads."""
 
@@ -188,29 +192,29 @@ class TestAhead:
         """With its dots."""
         case = Case(b"one\r\n", b"two\r\n", b".three\r\n", b"four\r\n")
         case.whole(0)
-        case.bodies.text(1)
+        case.bodies.reply(1)
 
         case.bodies.look_ahead(())
 
-        assert case.bodies.text(2) == b"..three\r\n.\r\n"
-        assert case.bodies.text(3) == b"four\r\n.\r\n"
-        assert case.bodies.text(4) is None
+        assert case.bodies.reply(2) == _reply(8, b"..three\r\n.\r\n")
+        assert case.bodies.reply(3) == _reply(6, b"four\r\n.\r\n")
+        assert case.bodies.reply(4) is None
 
     def test_another_message_than_the_next_is_right_too(self) -> None:
         """Clients may jump."""
         case = Case(b"one\r\n", b"two\r\n", b"three\r\n", b"four\r\n")
         case.whole(0)
-        case.bodies.text(1)
+        case.bodies.reply(1)
         case.bodies.look_ahead(())
 
-        assert case.bodies.text(3) == b"four\r\n.\r\n"
-        assert case.bodies.text(2) == b"three\r\n.\r\n"
+        assert case.bodies.reply(3) == _reply(6, b"four\r\n.\r\n")
+        assert case.bodies.reply(2) == _reply(7, b"three\r\n.\r\n")
 
     def test_whole_bodies_have_no_dots(self) -> None:
         """What was made ready for RETR is no answer to TOP."""
         case = Case(b"one\r\n", b"two\r\n", b".three\r\n")
         case.whole(0)
-        case.bodies.text(1)
+        case.bodies.reply(1)
         case.bodies.look_ahead(())
 
         assert case.whole(2) == b".three\r\n"
@@ -223,7 +227,7 @@ class TestAhead:
         case.bodies.look_ahead(())
 
         assert case.maildrops.reads == [16, 50]
-        assert case.bodies.text(16) == b"x" * 90 + END
+        assert case.bodies.reply(16) == _reply(90, b"x" * 90 + END)
 
     def test_where_that_takes_time_reading_is_as_it_was(self) -> None:
         """On a server's database nothing can be had in a moment."""
@@ -231,9 +235,9 @@ class TestAhead:
         case = Case(*contents)
 
         for index, content in enumerate(contents):
-            text = case.bodies.text(index)
-            assert text in (None, content + b".\r\n")
-            if text is None:
+            reply = case.bodies.reply(index)
+            assert reply in (None, _reply(len(content), content + b".\r\n"))
+            if reply is None:
                 case.whole(index)
             case.bodies.look_ahead(())
 
@@ -243,20 +247,20 @@ class TestAhead:
         """What is ready counts, too."""
         case = Case(*[b"x" * 400] * 3, room=1250)
         case.whole(0)
-        case.bodies.text(1)
+        case.bodies.reply(1)
         case.bodies.look_ahead(())
-        assert case.room.free == 1250 - 400 - 400 - len(END)
+        assert case.room.free == 1250 - 400 - len(_reply(400, b"x" * 400 + END))
         case.bodies.forget()
         assert case.room.free == 1250
 
         case.maildrops.glances = True
         case.whole(0)
-        case.bodies.text(1)
+        case.bodies.reply(1)
         case.room.free -= 500
         case.bodies.look_ahead(())
 
         assert case.room.free == 1250 - 500 - 400
-        assert case.bodies.text(2) == b"x" * 400 + END
+        assert case.bodies.reply(2) == _reply(400, b"x" * 400 + END)
 
     def test_what_is_marked_is_not_made_ready(self) -> None:
         """A client that deletes each message fetches none again."""
@@ -290,9 +294,9 @@ class TestAhead:
         case = Case(b"one\r\n", b"two\r\n")
         case.maildrops.glances = True
         case.bodies.look_ahead(())
-        assert case.bodies.text(0) is None
+        assert case.bodies.reply(0) is None
         case.whole(0)
-        case.bodies.text(1)
+        case.bodies.reply(1)
 
         case.bodies.look_ahead(())
 
@@ -302,20 +306,20 @@ class TestAhead:
         """Also for what was ready and never asked for."""
         case = Case(*[b"x" * 400] * 10)
         case.whole(0)
-        case.bodies.text(1)
+        case.bodies.reply(1)
         case.bodies.look_ahead(())
 
         case.bodies.forget()
 
         assert case.room.free == case.octets
-        assert case.bodies.text(2) is None
+        assert case.bodies.reply(2) is None
 
     def _at_the_end_of_what_was_read(self) -> Case:
         case = Case(*[b"x" * 90] * 100)
         case.maildrops.glances = True
         case.whole(0)
         for index in range(1, 15):
-            case.bodies.text(index)
+            case.bodies.reply(index)
             case.bodies.look_ahead(())
-        case.bodies.text(15)
+        case.bodies.reply(15)
         return case
