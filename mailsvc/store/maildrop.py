@@ -2,7 +2,7 @@
 
 import json
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -20,6 +20,7 @@ from mailsvc.model.account import Account
 from mailsvc.model.ids import AccountId, FolderId, MessageId
 from mailsvc.model.maildrop import Lease, Snapshot
 from mailsvc.store.database import Database
+from mailsvc.store.driver import DriverStatement, driver_of
 from mailsvc.store.local_leases import LocalLeases
 from mailsvc.store.portable import portable
 from mailsvc.store.removal import release_entries
@@ -41,6 +42,10 @@ _LISTING = (
     .where(entry.c.folder_id == bindparam("folder"))
     .order_by(entry.c.uid)
 )
+_ROWS = 5000
+"""Rows of a listing that are taken together."""
+_some = _LISTING.where(entry.c.uid > bindparam("behind")).limit(_ROWS).subquery()
+_COLUMNS = DriverStatement(select(*(func.json_group_array(column) for column in _some.c)))
 _SMALL = _text_of(
     select(folder.c.uidvalidity, folder.c.messages).where(folder.c.id == bindparam("folder"))
 )
@@ -224,14 +229,37 @@ def release_leases(conn: Connection, leases: Sequence[Lease]) -> Sequence[None]:
 def take_snapshot(conn: Connection, lease: Lease) -> Snapshot:
     """List one maildrop in order of arrival; RFC 1939 section 5."""
     uidvalidity = conn.scalar(_UIDVALIDITY, {"folder": lease.folder})
+    driver = driver_of(conn)
+    list_ = _list(conn, lease.folder) if driver is None else _list_texts(driver, lease.folder)
     uids, messages, octets = array("q"), array("q"), array("q")
-    rows = conn.execute(_LISTING, {"folder": lease.folder})
-    for some in rows.partitions(5000):
-        columns = tuple(zip(*some, strict=True))
-        uids.extend(columns[0])
-        messages.extend(columns[1])
-        octets.extend(columns[2])
+    for some in list_:
+        uids.extend(some[0])
+        messages.extend(some[1])
+        octets.extend(some[2])
     return Snapshot(lease, uidvalidity or 0, uids, messages, octets)
+
+
+def _list(conn: Connection, inbox: FolderId) -> Iterator[Sequence[Iterable[int]]]:
+    """Give the columns of a listing, some rows at a time."""
+    for some in conn.execute(_LISTING, {"folder": inbox}).partitions(_ROWS):
+        yield tuple(zip(*some, strict=True))
+
+
+def _list_texts(driver: SqliteConnection, inbox: FolderId) -> Iterator[Sequence[Iterable[int]]]:
+    """
+    Do the same on SQLite, which writes a column of some rows as one text.
+
+    For rows it would give the interpreter's lock away for each, and win it back from the
+    reactor.
+    """
+    behind = -1
+    while True:
+        (texts,) = _COLUMNS.rows(driver, folder=inbox, behind=behind)
+        some = [json.loads(text) for text in texts]
+        yield some
+        if len(some[0]) < _ROWS:
+            return
+        behind = some[0][-1]
 
 
 def glance_at_maildrop(conn: SqliteConnection, lease: Lease) -> Snapshot | None:

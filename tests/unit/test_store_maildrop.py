@@ -1,10 +1,10 @@
 """POP3's view of an inbox: one session at a time, all of it, removed together."""
 
-from collections.abc import Iterator
-from datetime import timedelta
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, insert, select, update
 from zope.interface.verify import verifyObject
 
 from mailsvc.errors import MaildropInUse, StorageFailed
@@ -18,7 +18,7 @@ from mailsvc.store.deliveries import CHUNK, INLINE
 from mailsvc.store.engine import Engines
 from mailsvc.store.local_leases import LocalLeases
 from mailsvc.store.maildrop import Maildrops, drop_leases
-from mailsvc.store.tables import expunged, folder
+from mailsvc.store.tables import entry, expunged, folder
 from tests.support.database_servers import SERVERS
 from tests.support.mail_store import TRACE, Store, check_books, noticed, running, wait_for_a_waiter
 from tests.support.pump import PATIENCE, Pump
@@ -77,6 +77,19 @@ def tombstones(conn: Connection) -> list[int]:
 def modseq(conn: Connection, account: Account) -> int | None:
     """Tell an inbox's latest change."""
     return conn.scalar(select(folder.c.modseq).where(folder.c.id == account.inbox))
+
+
+def enter(conn: Connection, account: Account, body: MessageId, uids: Sequence[int]) -> None:
+    """Put one message so often into an inbox and nothing else; the sizes count from 0."""
+    inbox = account.inbox
+    now = datetime.now(UTC)
+    same = {"folder_id": inbox, "message_id": body, "received": now, "flags": 0, "modseq": 1}
+    rows = [
+        {**same, "uid": uid, "octets": octets, "thread_id": body} for octets, uid in enumerate(uids)
+    ]
+    conn.execute(delete(entry).where(entry.c.folder_id == inbox))
+    conn.execute(insert(entry), rows[::-1])
+    conn.execute(update(folder).where(folder.c.id == inbox).values(messages=len(uids)))
 
 
 class TestLease:
@@ -246,6 +259,24 @@ class TestListing:
         assert list(snapshot.uids) == [1, 2, 3, 4, 5]
         assert list(snapshot.messages) == store.messages(alice)
         assert list(snapshot.octets) == [len(TRACE) + number for number in range(5)]
+
+    @pytest.mark.parametrize("messages", [501, 5000, 5001, 10_007])
+    def test_a_large_maildrop_is_listed_whole(
+        self, maildrops: Maildrops, pump: Pump, store: Store, messages: int
+    ) -> None:
+        """It is read some thousands of rows at a time; numbers have gaps and may be large."""
+        bob = store.add("bob")
+        store.deliver(store.delivery(b"", bob))
+        (body,) = store.messages(bob)
+        uids = [2**40 + 3 * number for number in range(messages)]
+        store.do(enter, bob, body, uids)
+
+        snapshot = pump.finish(maildrops.open(bob, 60.0))
+
+        assert list(snapshot.uids) == uids
+        assert set(snapshot.messages) == {body}
+        assert list(snapshot.octets) == list(range(messages))
+        assert snapshot.uidvalidity > 0
 
     def test_what_arrives_later_is_for_the_next_session(
         self, maildrops: Maildrops, pump: Pump, alice: Account, store: Store
