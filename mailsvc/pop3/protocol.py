@@ -54,7 +54,7 @@ from mailsvc.wire.entrance import OPEN, Entrance, enter, switch_to_tls
 _GROUP = 64 * KIB
 """Octets of the replies of a group that leave together."""
 _IN_A_ROW = 100
-"""Commands of one client before the others get their turn."""
+"""Commands of one client, and a group behind the last, before the others get their turn."""
 
 
 @implementer(IHandshakeListener)
@@ -192,7 +192,7 @@ class Pop3Protocol(pop3.POP3):
             commands += 1
             if reply[1:] == PLAIN:
                 dialogue.write(reply.octets)
-                if dialogue.pending:
+                if dialogue.pending and dialogue.unsent < _GROUP:
                     commands += self._answer_group(session)
                 if dialogue.unsent >= _GROUP:
                     await dialogue.send(b"", self.factory.settings.pop3.stalled_timeout)
@@ -216,8 +216,7 @@ class Pop3Protocol(pop3.POP3):
     def _hear(self, session: Session) -> Reply | Awaitable[Reply] | None:
         """Take one command and find its reply; None: there is no command yet."""
         dialogue = self._dialogue
-        if dialogue.longest_line != LONGEST_LINE or session.awaiting is not None:
-            dialogue.longest_line = session.longest_line
+        dialogue.longest_line = session.longest_line
         try:
             line = dialogue.ready_line()
         except BadLine as bad:

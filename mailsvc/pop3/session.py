@@ -188,15 +188,17 @@ class Session:
         there was such a mode.
 
         Args:
-            start: The message, at least its header.
+            start: The message, at least its header; the first line of a reply may stand before it.
         """
-        return self.understands_all or start.partition(b"\r\n\r\n")[0].isascii()
+        if self.understands_all:
+            return True
+        header, _, _ = (b"\r\n" + start).partition(b"\r\n\r\n")  # it may be empty
+        return header.isascii()
 
-    def note_fetched(self, *messages: int) -> None:
-        """Take down that the client gets some messages."""
-        self.sent += len(messages)
-        for message in messages:
-            self._handled(("retrieved", *self._who, message))
+    def note_fetched(self, message: int) -> None:
+        """Take down that the client gets a message."""
+        self.sent += 1
+        self._handled(("retrieved", *self._who, message))
 
     def note_removed(self, messages: Sequence[int]) -> None:
         """Take down what QUIT has removed."""

@@ -1,6 +1,6 @@
 """The commands of the TRANSACTION state, and the UPDATE state; RFC 1939 sections 5 to 7."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
@@ -72,31 +72,25 @@ def retr(session: Session, argument: bytes) -> Reply | Awaitable[Reply]:
     return _fetch(session, index) if octets is None else _give(session, maildrop, index, octets)
 
 
-def retr_group(session: Session, numbers: Iterable[bytes], most: int) -> list[bytes]:
+def retr_group(session: Session, numbers: Iterable[bytes]) -> Iterator[bytes]:
     """
     Send some messages that are in memory; the client must be one that ``understands_all``.
 
     Args:
         session: Whose.
         numbers: Message-numbers of ten digits at most.
-        most: Octets of all replies together; only the last one may go beyond.
 
     Returns:
         The replies for the first of them, up to one that is not in memory, not there or marked.
     """
-    maildrop, replies, fetched = session.maildrop, list[bytes](), list[int]()
+    maildrop = session.maildrop
     for number in numbers:
         index = int(number) - 1
         reply = None if index in maildrop.marks else maildrop.reply(index)
         if reply is None:
-            break
-        replies.append(reply)
-        fetched.append(maildrop.messages[index])
-        most -= len(reply)
-        if most <= 0:
-            break
-    session.note_fetched(*fetched)
-    return replies
+            return
+        session.note_fetched(maildrop.messages[index])
+        yield reply
 
 
 async def _fetch(session: Session, index: int) -> Reply:

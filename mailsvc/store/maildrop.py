@@ -44,8 +44,8 @@ _LISTING = (
 )
 _ROWS = 5000
 """Rows of a listing that are taken together."""
-_some = _LISTING.where(entry.c.uid > bindparam("behind")).limit(_ROWS).subquery()
-_COLUMNS = DriverStatement(select(*(func.json_group_array(column) for column in _some.c)))
+_NEXT_ROWS = _LISTING.where(entry.c.uid > bindparam("behind")).limit(_ROWS).subquery()
+_COLUMNS = DriverStatement(select(*(func.json_group_array(column) for column in _NEXT_ROWS.c)))
 _SMALL = _text_of(
     select(folder.c.uidvalidity, folder.c.messages).where(folder.c.id == bindparam("folder"))
 )
@@ -250,9 +250,10 @@ def _list_texts(driver: SqliteConnection, inbox: FolderId) -> Iterator[Sequence[
     Do the same on SQLite, which writes a column of some rows as one text.
 
     For rows it would give the interpreter's lock away for each, and win it back from the
-    reactor.
+    reactor. Each statement sees a later moment: what arrives meanwhile has a higher uid and is
+    listed, what goes meanwhile is as if it had gone just before or behind the listing.
     """
-    behind = -1
+    behind = 0
     while True:
         (texts,) = _COLUMNS.rows(driver, folder=inbox, behind=behind)
         some = [json.loads(text) for text in texts]

@@ -3,7 +3,8 @@ One connection of a line protocol, as a coroutine sees it.
 
 The protocol object feeds in what Twisted gives it; the conversation awaits lines and writes
 replies. Lines are handed out one at a time, so commands are answered in order, one in
-flight, however they are pipelined. Replies leave together when the conversation next waits.
+flight, however they are pipelined; only a shape that needs no waiting can be ``seen`` before.
+Replies leave together when the conversation next waits.
 """
 
 import re

@@ -75,10 +75,10 @@ def stuffed(content: bytes, before: bytes = b"") -> bytes:
         content: All of it.
         before: Stands in front of it as it is; here it costs no copy of its own.
     """
-    text = _LINE_DOTS.sub(_TWO_DOTS, content)  # in half the time of replace
+    text = _LINE_DOTS.sub(_TWO_DOTS, content)  # replace first counts, and takes twice as long
     first = b"." if content.startswith(b".") else b""
     last = _LAST if content.endswith(b"\r\n") or not content else END
-    return b"%b%b%b%b" % (before, first, text, last)
+    return b"".join((before, first, text, last))
 
 
 class DotWriter:

@@ -1,12 +1,7 @@
 """Commands in groups; RFC 2449 section 6.6."""
 
 from base64 import b64encode
-from collections.abc import Iterable, Sequence
 
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
-
-from mailsvc.model.story import Handling
 from mailsvc.pop3.protocol import Pop3Factory
 from mailsvc.wire.dialogue import MOST_BUFFERED
 from tests.support.pop3_talk import PASSWORD, PostOffice, Talk
@@ -119,45 +114,6 @@ def test_many_commands_let_others_in_between() -> None:
     talk.office.turn()
 
     talk.hears(*[b"+OK done"] * 1000).hears_nothing()
-
-
-lines = st.sampled_from([b"RETR %d" % number for number in range(8)]) | st.sampled_from(
-    [b"DELE 2", b"RSET", b"STAT", b"retr 1", b"RETR 1 ", b"RETR", b"RETR 12345678901", b"TOP 1 0"]
-)
-
-
-def _play(segments: Iterable[Sequence[bytes]]) -> tuple[bytes, list[Handling]]:
-    """Give what a client hears, and what was taken down; the sixth message is a large one."""
-    office, taken = PostOffice(inline=200, chunk=64), list[Handling]()
-    office.factory.handled = taken.append
-    bodies = [b"Subject: %d\r\n\r\n.dots\r\n" % number for number in range(5)]
-    office.add(b"alice", *bodies, b"y" * 300 + b"\r\n", b"last")
-    talk = office.log_in()
-    for segment in segments:
-        if not talk.transport.closed:
-            talk.says(*segment)
-    return talk.all_heard, taken
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.lists(lines, min_size=1, max_size=40))
-@example([b"RETR 1", b"DELE 2", b"RETR 2", b"RETR 3", b"RETR 3"])
-@example([b"RETR 1", b"STAT", b"RETR 0", b"NOOP", b"RETR 8", b"STAT", b"RETR 12345678901"])
-def test_a_group_is_answered_as_its_commands_are(group: list[bytes]) -> None:
-    """What is answered together sounds, counts and is taken down as one by one."""
-    assert _play([group]) == _play([line] for line in group)
-
-
-def test_right_answers_of_a_group_count_as_such() -> None:
-    """Wrong commands are counted anew behind them."""
-    office = office_of(*[b"one\r\n"] * 4)
-    talk = office.log_in().says(b"RETR 1").hears(b"+OK", b"one", b".")
-    wrong = [b"XYZZY"] * (office.settings.pop3.most_errors - 1)
-
-    talk.says(*wrong[:1], b"RETR 2", b"RETR 3", *wrong, b"NOOP")
-    office.clock.pump([60] * len(wrong))
-
-    assert talk.all_heard.endswith(b"+OK done\r\n")
 
 
 def test_sessions_do_not_mix() -> None:
