@@ -234,6 +234,10 @@ class Daemon:
         """What the latest start has printed on standard error."""
         return self._said("err")
 
+    def last_words(self) -> str:
+        """Give the last lines that it has printed, for the report of a test that failed."""
+        return "\n".join([*self.output.splitlines()[-30:], *self.errors.splitlines()[-30:]])
+
     def _said(self, stream: str) -> str:
         path = self._stream(stream)
         return path.read_text("utf-8", "replace") if path.exists() else ""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.daemon import Daemon, MakeDaemon
+from tests.support.daemon import Daemon, MakeDaemon, note
 from tests.support.small_disk import SmallDisk, mount, unmount
 
 
@@ -24,6 +24,7 @@ def make_daemon(tmp_path: Path) -> Iterator[MakeDaemon]:
     yield make
     for one in made:
         one.clean_up()
+        note(f"The last words of {one.folder.name}:\n{one.last_words()}")
 
 
 @pytest.fixture
