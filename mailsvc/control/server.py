@@ -28,7 +28,7 @@ from mailsvc.admin.administration import Administration
 from mailsvc.control.connection import ControlConnection, House
 from mailsvc.errors import StartError
 from mailsvc.policy.crowd import Leave
-from mailsvc.wire.dialogue import client_of
+from mailsvc.wire.transport import client_of
 
 MOST_CONNECTIONS = 64
 MOST_REMOTE = 32

@@ -4,7 +4,8 @@ import re
 
 from mailsvc.model.outgoing import Answer
 from mailsvc.model.status import Status
-from mailsvc.wire.dialogue import BadLine, Dialogue
+from mailsvc.wire.dialogue import Dialogue
+from mailsvc.wire.interruptions import BadLine
 
 MOST_LINES = 128
 """Of one reply; the longest that any server sends is that of EHLO."""

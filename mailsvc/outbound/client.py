@@ -18,8 +18,9 @@ from mailsvc.model.envelope import DeliverBy
 from mailsvc.model.outgoing import Answer, Fate, Outcome, Outgoing, OutgoingRecipient
 from mailsvc.model.status import Status
 from mailsvc.outbound.answers import BadAnswer, read_answer, status_of
-from mailsvc.wire.dialogue import Dialogue, HungUp, Stopping, TimedOut
+from mailsvc.wire.dialogue import Dialogue
 from mailsvc.wire.dots import DotWriter
+from mailsvc.wire.interruptions import HungUp, Stopping, TimedOut
 
 Pieces = Callable[[], AsyncIterator[bytes]]
 """Gives the content from its start, in pieces of any size; CRLF lines."""

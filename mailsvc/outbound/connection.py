@@ -23,8 +23,9 @@ from mailsvc.outbound.answers import LONGEST_LINE
 from mailsvc.outbound.client import Broken, Conversation, Patience
 from mailsvc.outbound.hops import Hop, NoHop, Resolver
 from mailsvc.outbound.ways import Way, find_servers
-from mailsvc.wire.dialogue import Dialogue, set_no_delay
+from mailsvc.wire.dialogue import Dialogue
 from mailsvc.wire.prompt import PromptConnecting
+from mailsvc.wire.transport import set_no_delay
 
 _IN_BETWEEN = Status(4, 7, 0)
 _LOOPS = Status(5, 4, 6)

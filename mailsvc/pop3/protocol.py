@@ -40,16 +40,10 @@ from mailsvc.pop3.table import (
     answer_group,
     may_answer_group,
 )
-from mailsvc.wire.dialogue import (
-    BadLine,
-    Dialogue,
-    HungUp,
-    Stopping,
-    TcpTransport,
-    TimedOut,
-    set_no_delay,
-)
+from mailsvc.wire.dialogue import Dialogue
 from mailsvc.wire.entrance import OPEN, Entrance, enter, switch_to_tls
+from mailsvc.wire.interruptions import BadLine, HungUp, Stopping, TimedOut
+from mailsvc.wire.transport import TcpTransport, set_no_delay
 
 _GROUP = 64 * KIB
 """Octets of the replies of a group that leave together."""

@@ -29,7 +29,7 @@ from mailsvc.pop3.replies import (
     refusal,
 )
 from mailsvc.pop3.session import Session, shown
-from mailsvc.wire.dialogue import BadLine, LineTooLong
+from mailsvc.wire.interruptions import BadLine, LineTooLong
 
 Answer = Callable[[Session, bytes], Reply | Awaitable[Reply]]
 """Answers a command: at once, where nothing must be waited for."""

@@ -24,16 +24,10 @@ from mailsvc.smtp.replies import After, Chunk, Reply
 from mailsvc.smtp.session import Session, SmtpHouse
 from mailsvc.smtp.table import answer, answer_bad
 from mailsvc.spool import SpoolRoom
-from mailsvc.wire.dialogue import (
-    BadLine,
-    Dialogue,
-    HungUp,
-    Stopping,
-    TcpTransport,
-    TimedOut,
-    set_no_delay,
-)
+from mailsvc.wire.dialogue import Dialogue
 from mailsvc.wire.entrance import OPEN, Entrance, enter, switch_to_tls
+from mailsvc.wire.interruptions import BadLine, HungUp, Stopping, TimedOut
+from mailsvc.wire.transport import TcpTransport, set_no_delay
 
 _GROUP = 64 * KIB
 """Octets of replies that wait for a client that sends and does not read."""

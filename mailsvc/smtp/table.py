@@ -19,7 +19,7 @@ from mailsvc.smtp.verbs.hello import ehlo, helo
 from mailsvc.smtp.verbs.mail import mail
 from mailsvc.smtp.verbs.rcpt import rcpt
 from mailsvc.smtp.verbs.starttls import starttls
-from mailsvc.wire.dialogue import BadLine, LineTooLong
+from mailsvc.wire.interruptions import BadLine, LineTooLong
 
 
 class Stage(IntEnum):

@@ -9,105 +9,31 @@ Replies leave together when the conversation next waits.
 
 import re
 from collections.abc import Awaitable
-from typing import Any, Protocol, cast
+from typing import cast
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IDelayedCall, IPushProducer, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mailsvc.background import Pause
 from mailsvc.model.channel import PLAIN_TEXT, Channel
-from mailsvc.model.envelope import Client
 from mailsvc.wire.channel import channel_of
+from mailsvc.wire.interruptions import (
+    START,
+    BareLineFeed,
+    HungUp,
+    LineTooLong,
+    Stopping,
+    TimedOut,
+)
+from mailsvc.wire.transport import TlsTransport, Transport
 
 MOST_BUFFERED = 64 * 1024
 """Octets that may wait while a command is being worked on; then reading pauses."""
 CLOSE_PATIENCE = 10.0
 """Seconds that a client gets to read our last words."""
 _NEVER = float("inf")
-
-
-class HungUp(Exception):
-    """The client is gone."""
-
-
-class TimedOut(Exception):
-    """The client said nothing, or read nothing, for too long."""
-
-
-class Stopping(Exception):
-    """The service stops: say good-bye."""
-
-
-START = 8
-"""Octets of a bad line that are told: enough to know the verb."""
-
-
-class BadLine(Exception):
-    """
-    The line cannot be a command; it was dropped, and nothing else.
-
-    Args:
-        start: How it begins.
-    """
-
-    def __init__(self, start: bytes) -> None:
-        super().__init__(start)
-        self.start = start
-
-
-class LineTooLong(BadLine):
-    """More octets than the limit before the end of the line."""
-
-
-class BareLineFeed(BadLine):
-    """The line ended in LF without CR."""
-
-
-class Transport(Protocol):
-    """What we need of a Twisted transport; TCP, TLS and UNIX sockets have it."""
-
-    def write(self, data: bytes, /) -> None: ...
-    def loseConnection(self) -> None: ...
-    def abortConnection(self) -> None: ...
-    def pauseProducing(self) -> None: ...
-    def resumeProducing(self) -> None: ...
-    def registerProducer(self, producer: IPushProducer, streaming: bool, /) -> None: ...  # noqa: FBT001 - Twisted's
-    def unregisterProducer(self) -> None: ...
-
-
-class TcpTransport(Transport, Protocol):
-    """A transport that knows its other end."""
-
-    def getPeer(self) -> IAddress: ...
-
-
-class TlsTransport(Transport, Protocol):
-    """A transport that can begin TLS."""
-
-    protocol: Any
-
-    def startTLS(self, creator: object, /) -> None: ...
-    def getHandle(self) -> Any: ...
-
-
-def client_of(peer: IAddress) -> Client:
-    """
-    Tell who is at the other end; a UNIX socket counts as this machine.
-
-    A socket for both families shows IPv4 clients as ``::ffff:192.0.2.1``; here they are what
-    they are.
-    """
-    host: str = getattr(peer, "host", None) or "127.0.0.1"
-    return Client(host.removeprefix("::ffff:"), getattr(peer, "port", 0))
-
-
-def set_no_delay(transport: object) -> None:
-    """Send small replies at once: without it each costs 40 ms (Nagle and delayed ACK)."""
-    switch = getattr(transport, "setTcpNoDelay", None)
-    if switch is not None:
-        switch(True)
 
 
 @implementer(IPushProducer)

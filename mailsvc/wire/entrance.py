@@ -16,8 +16,10 @@ from mailsvc.config.settings import Networks, Tls
 from mailsvc.model.channel import Channel
 from mailsvc.model.envelope import Client
 from mailsvc.wire.certificates import tls_reason
-from mailsvc.wire.dialogue import Dialogue, HungUp, Stopping, TcpTransport, TimedOut, client_of
+from mailsvc.wire.dialogue import Dialogue
+from mailsvc.wire.interruptions import HungUp, Stopping, TimedOut
 from mailsvc.wire.proxy import BadHeader, parse_header
+from mailsvc.wire.transport import TcpTransport, client_of
 
 _log = Logger()
 

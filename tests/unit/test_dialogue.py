@@ -8,16 +8,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from mailsvc.wire.dialogue import (
-    BareLineFeed,
-    Dialogue,
-    HungUp,
-    LineTooLong,
-    Stopping,
-    TimedOut,
-    client_of,
-    set_no_delay,
-)
+from mailsvc.wire.dialogue import Dialogue
+from mailsvc.wire.interruptions import BareLineFeed, HungUp, LineTooLong, Stopping, TimedOut
+from mailsvc.wire.transport import client_of, set_no_delay
 from tests.support.smtp_talk import FakeTransport
 
 

@@ -10,7 +10,8 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from mailsvc.background import Background
-from mailsvc.wire.dialogue import Dialogue, HungUp, Stopping, TimedOut
+from mailsvc.wire.dialogue import Dialogue
+from mailsvc.wire.interruptions import HungUp, Stopping, TimedOut
 from tests.support.smtp_talk import FakeTransport
 
 
