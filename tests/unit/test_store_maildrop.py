@@ -260,11 +260,11 @@ class TestListing:
         assert list(snapshot.messages) == store.messages(alice)
         assert list(snapshot.octets) == [len(TRACE) + number for number in range(5)]
 
-    @pytest.mark.parametrize("messages", [501, 5000, 5001, 10_007])
+    @pytest.mark.parametrize("messages", [501, 1000, 1001, 10_007])
     def test_a_large_maildrop_is_listed_whole(
         self, maildrops: Maildrops, pump: Pump, store: Store, messages: int
     ) -> None:
-        """It is read some thousands of rows at a time; numbers have gaps and may be large."""
+        """It is read a thousand rows at a time; numbers have gaps and may be large."""
         bob = store.add("bob")
         store.deliver(store.delivery(b"", bob))
         (body,) = store.messages(bob)
