@@ -1,7 +1,5 @@
 """``mailctl trace`` and ``mailctl trail``: what happened, from the database."""
 
-from collections.abc import Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,9 +12,8 @@ if TYPE_CHECKING:  # see place.py
     from mailsvc.control.client import ControlClient
     from mailsvc.model.story import StoryFilter, StoryRow
 
-_COLUMNS = (
-    Column("Time (UTC)"),
-    Column("Event"),
+_WHEN = (Column("Time (UTC)"), Column("Event"))
+_WHAT = (
     Column("Client"),
     Column("Account"),
     Column("From"),
@@ -39,7 +36,10 @@ def trace(place: Place, message: str, *, as_json: bool) -> None:
     It is the id of the 250 reply, which also stands in Received, or the Message-ID.
     """
     found = place.talk(lambda client: all_rows(lambda after: client.trail.trace(message, after)))
-    _show(found, in_json=as_json)
+    if as_json:
+        show_json([_json(one) for one in found])
+    else:
+        show_table((*_WHEN, *_WHAT), [[*_when(one), *_what(one)] for one in found])
 
 
 @click.group()
@@ -64,11 +64,16 @@ def trail() -> None:
 @as_json
 @pass_place
 def search(place: Place, /, limit: int, *, as_json: bool, **given: Any) -> None:
-    """List rows, the latest first."""
+    """List rows, the latest first; "mailctl trace" takes what the column "Message" names."""
     from mailsvc.model.story import StoryFilter
 
     only = StoryFilter(**given)
-    _show(place.talk(lambda client: _some(client, only, limit)), in_json=as_json)
+    found = place.talk(lambda client: _some(client, only, limit))
+    if as_json:
+        show_json([_json(one) for one in found])
+        return
+    rows = [[*_when(one), one.message, *_what(one)] for one in found]
+    show_table((*_WHEN, Column("Message"), *_WHAT), rows)
 
 
 async def _some(client: "ControlClient", only: "StoryFilter", limit: int) -> "list[StoryRow]":
@@ -81,20 +86,13 @@ async def _some(client: "ControlClient", only: "StoryFilter", limit: int) -> "li
     return found
 
 
-def _show(rows: "Sequence[StoryRow]", *, in_json: bool) -> None:
-    if in_json:
-        show_json([_json(one) for one in rows])
-    else:
-        show_table(_COLUMNS, [_row(one) for one in rows])
+def _when(one: "StoryRow") -> list[str]:
+    return [one.at.strftime("%Y-%m-%d %H:%M:%S"), one.event]
 
 
-def _row(one: "StoryRow") -> list[str]:
+def _what(one: "StoryRow") -> list[str]:
     who = [one.client_ip, one.account, one.sender, one.recipient]
-    return [_second(one.at), one.event, *who, one.status, one.detail]
-
-
-def _second(at: datetime) -> str:
-    return at.strftime("%Y-%m-%d %H:%M:%S")
+    return [*who, one.status, one.detail]
 
 
 def _json(one: "StoryRow") -> dict[str, Any]:

@@ -54,6 +54,9 @@ def test_a_message_is_followed_from_its_coming_to_its_end(daemon: Daemon) -> Non
     assert [one["event"] for one in rows][-2:] == ["retrieved", "removed"]
     assert _traced(daemon, found.group().decode()) == rows
     assert "retrieved" in daemon.mailctl("trace", "story-1@example.com").output
+    # What a table of the trail names is what trace takes.
+    listed = daemon.mailctl("trail", "search", "--event", "retrieved").output.splitlines()
+    assert listed[1].split()[2:4] == ["retrieved", found.group().decode()]
     missing = daemon.mailctl("trace", "<nobody@example.com>")
     assert (missing.status, "no message" in missing.errors) == (1, True)
 
