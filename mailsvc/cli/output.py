@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Sequence
 from datetime import datetime
+from shutil import get_terminal_size
 from typing import Any, NamedTuple
 from unicodedata import combining, east_asian_width
 
@@ -13,13 +14,24 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _STEP = 1024
 NOTHING = "-"
 """Stands for what is empty, so that columns can be counted."""
+_BETWEEN = 3
+"""Columns of the terminal between two of a table."""
 
 
 class Column(NamedTuple):
-    """One column of a table; numbers stand on the right."""
+    """
+    One column of a table.
+
+    Args:
+        title: Its head.
+        right: Whether it stands on the right, as numbers do.
+        whole: Whether its cells are not folded, for people copy them: where the terminal is
+            too narrow for the table, lines run on instead.
+    """
 
     title: str
     right: bool = False
+    whole: bool = False
 
 
 def show_json(value: Any) -> None:
@@ -30,10 +42,18 @@ def show_json(value: Any) -> None:
 def show_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
     """Print a table; nothing is cut off, also where the terminal is too narrow."""
     shown = [[clean(cell) or NOTHING for cell in row] for row in rows]
-    if sys.stdout.isatty():
+    if sys.stdout.isatty() and _may_fold(columns, shown):
         _show_rich(columns, shown)
     else:
         _show_plain(columns, shown)
+
+
+def _may_fold(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the terminal is wide enough, or may fold every cell."""
+    if not any(column.whole for column in columns):
+        return True
+    needed = sum(_widths(columns, rows)) + _BETWEEN * len(columns)
+    return needed <= get_terminal_size().columns
 
 
 def _show_rich(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
@@ -53,13 +73,19 @@ def _show_rich(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None
 
 def _show_plain(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
     lines = [[column.title.upper() for column in columns], *rows]
-    widths = [max(_width(line[index]) for line in lines) for index in range(len(columns))]
+    widths = _widths(columns, rows)
     for line in lines:
         cells = (
             _padded(cell, width, right=column.right)
             for cell, width, column in zip(line, widths, columns, strict=True)
         )
         click.echo("  ".join(cells).rstrip())
+
+
+def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[int]:
+    """Tell how wide each column must be for all that stands in it."""
+    lines = [[column.title for column in columns], *rows]
+    return [max(_width(line[index]) for line in lines) for index in range(len(columns))]
 
 
 def _padded(cell: str, width: int, *, right: bool) -> str:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # see place.py
     from mailsvc.control.client import ControlClient
     from mailsvc.model.story import StoryFilter, StoryRow
 
-_WHEN = (Column("Time (UTC)"), Column("Event"))
+_WHEN = (Column("Time (UTC)", whole=True), Column("Event"))
 _WHAT = (
     Column("Client"),
     Column("Account"),
@@ -73,7 +73,7 @@ def search(place: Place, /, limit: int, *, as_json: bool, **given: Any) -> None:
         show_json([_json(one) for one in found])
         return
     rows = [[*_when(one), one.message, *_what(one)] for one in found]
-    show_table((*_WHEN, Column("Message"), *_WHAT), rows)
+    show_table((*_WHEN, Column("Message", whole=True), *_WHAT), rows)
 
 
 async def _some(client: "ControlClient", only: "StoryFilter", limit: int) -> "list[StoryRow]":

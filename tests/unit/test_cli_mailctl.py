@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from mailsvc.cli.main import program
-from mailsvc.cli.output import duration, show_table, size
+from mailsvc.cli.output import Column, duration, show_table, size
 from mailsvc.cli.place import Doors
 from mailsvc.cli.services import _COLUMNS
 from mailsvc.control.client import ControlError
@@ -555,3 +555,24 @@ class TestOutput:
         shown = capsys.readouterr().out
         assert shown.count("z") == 60
         assert "[b]" in shown
+
+    @pytest.mark.parametrize(("width", "lines"), [("30", 2), ("40", 5)])
+    def test_what_people_copy_is_not_folded(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        width: str,
+        lines: int,
+    ) -> None:
+        """Where the terminal is too narrow for a table, lines run on instead."""
+        monkeypatch.setenv("COLUMNS", width)
+        monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+
+        show_table(
+            (Column("Message", whole=True), Column("Text")), [("0123456789abcdef", "z" * 16)]
+        )
+
+        shown = capsys.readouterr().out
+        assert "0123456789abcdef" in shown
+        assert "z" * 16 in shown
+        assert len(shown.splitlines()) == lines
