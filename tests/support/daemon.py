@@ -355,17 +355,18 @@ class Daemon:
     # Talking to it.
 
     def mailctl(self, *arguments: str, given: str = "", seconds: float = PATIENCE) -> Ended:
-        """Run ``mailctl`` against it; without the time that it takes to load."""
+        """Run ``mailctl`` against it."""
+        command = [*program("mailctl"), "-c", str(self.config), *arguments]
+        return run(command, given=given, seconds=seconds)
+
+    def mailctl_warm(self, *arguments: str, given: str = "", seconds: float = PATIENCE) -> Ended:
+        """Do the same without the time that it takes to load: for those who run hundreds."""
         began = time.monotonic()
         words = ["-c", str(self.config), *arguments]
         status, output, errors = run_warm(words, given, seconds)
         if status is None:
             raise Stuck(f"not within {seconds:.0f} seconds: mailctl {words}\n{output}{errors}")
         return Ended(status, output, errors, time.monotonic() - began)
-
-    def mailctl_program(self, *arguments: str) -> Ended:
-        """Run the program ``mailctl`` against it, as a user does."""
-        return run([*program("mailctl"), "-c", str(self.config), *arguments])
 
     def smtp(self) -> SMTP:
         """Connect as another mail server does."""

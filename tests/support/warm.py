@@ -1,7 +1,7 @@
 """
 Programs without their start: forked from a process that has loaded them.
 
-``mailctl`` takes half a second to load, and the tests call it many hundred times. Here it is
+``mailctl`` takes half a second to load, and one test calls every command of it. Here it is
 loaded once for each process of pytest. What runs is the same program, in a process of its
 own, with its own arguments, folder, environment and streams.
 """

@@ -21,7 +21,7 @@ def commands(output: str) -> dict[str, str]:
 
 def test_first_start_makes_everything(daemon: Daemon) -> None:
     """One command on an empty folder gives a running service with three accounts."""
-    listed = daemon.mailctl_program("user", "list", "--json").parsed
+    listed = daemon.mailctl("user", "list", "--json").parsed
 
     assert {one["address"]: one["role"] for one in listed} == {
         "admin@test.com": "admin",

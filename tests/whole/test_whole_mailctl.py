@@ -127,18 +127,18 @@ def test_exit_statuses_tell_what_happened(make_daemon: MakeDaemon) -> None:
     """Scripts see whether a command was refused, mistyped or heard by nobody."""
     daemon = make_daemon()
 
-    ended = daemon.mailctl_program("status")
+    ended = daemon.mailctl("status")
     assert (ended.status, ended.output) == (3, "")
     assert "mailsvc is not running" in ended.errors
     assert len(ended.errors.splitlines()) == 1
 
     daemon.start()
-    refused = daemon.mailctl_program("user", "add", "alice", "--generate")
+    refused = daemon.mailctl("user", "add", "alice", "--generate")
     assert (refused.status, len(refused.errors.splitlines())) == (1, 1)
-    assert daemon.mailctl_program("user", "frobnicate").status == 2
+    assert daemon.mailctl("user", "frobnicate").status == 2
 
     daemon.kill()
-    ended = daemon.mailctl_program("status")
+    ended = daemon.mailctl("status")
     assert (ended.status, len(ended.errors.splitlines())) == (3, 1)
     assert "nobody answers" in ended.errors
 
