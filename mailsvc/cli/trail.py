@@ -1,5 +1,6 @@
 """``mailctl trace`` and ``mailctl trail``: what happened, from the database."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +14,7 @@ if TYPE_CHECKING:  # see place.py
     from mailsvc.model.story import StoryFilter, StoryRow
 
 _WHEN = (Column("Time (UTC)", whole=True), Column("Event"))
+_MESSAGE = Column("Message", whole=True)
 _WHAT = (
     Column("Client"),
     Column("Account"),
@@ -36,10 +38,7 @@ def trace(place: Place, message: str, *, as_json: bool) -> None:
     It is the id of the 250 reply, which also stands in Received, or the Message-ID.
     """
     found = place.talk(lambda client: all_rows(lambda after: client.trail.trace(message, after)))
-    if as_json:
-        show_json([_json(one) for one in found])
-    else:
-        show_table((*_WHEN, *_WHAT), [[*_when(one), *_what(one)] for one in found])
+    _show(found, in_json=as_json, named=False)
 
 
 @click.group()
@@ -68,12 +67,7 @@ def search(place: Place, /, limit: int, *, as_json: bool, **given: Any) -> None:
     from mailsvc.model.story import StoryFilter
 
     only = StoryFilter(**given)
-    found = place.talk(lambda client: _some(client, only, limit))
-    if as_json:
-        show_json([_json(one) for one in found])
-        return
-    rows = [[*_when(one), one.message, *_what(one)] for one in found]
-    show_table((*_WHEN, Column("Message", whole=True), *_WHAT), rows)
+    _show(place.talk(lambda client: _some(client, only, limit)), in_json=as_json, named=True)
 
 
 async def _some(client: "ControlClient", only: "StoryFilter", limit: int) -> "list[StoryRow]":
@@ -86,13 +80,19 @@ async def _some(client: "ControlClient", only: "StoryFilter", limit: int) -> "li
     return found
 
 
-def _when(one: "StoryRow") -> list[str]:
-    return [one.at.strftime("%Y-%m-%d %H:%M:%S"), one.event]
+def _show(rows: "Sequence[StoryRow]", *, in_json: bool, named: bool) -> None:
+    """Show rows; a table names their messages where there may be several."""
+    if in_json:
+        show_json([_json(one) for one in rows])
+        return
+    columns = (*_WHEN, *((_MESSAGE,) if named else ()), *_WHAT)
+    show_table(columns, [_row(one, named=named) for one in rows])
 
 
-def _what(one: "StoryRow") -> list[str]:
+def _row(one: "StoryRow", *, named: bool) -> list[str]:
+    when = [one.at.strftime("%Y-%m-%d %H:%M:%S"), one.event]
     who = [one.client_ip, one.account, one.sender, one.recipient]
-    return [*who, one.status, one.detail]
+    return [*when, *([one.message] if named else ()), *who, one.status, one.detail]
 
 
 def _json(one: "StoryRow") -> dict[str, Any]:
