@@ -12,13 +12,14 @@ from collections.abc import Awaitable
 from typing import cast
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from twisted.internet.interfaces import IPushProducer, IReactorTime
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mailsvc.background import Pause
 from mailsvc.model.channel import PLAIN_TEXT, Channel
 from mailsvc.wire.channel import channel_of
+from mailsvc.wire.deadline import Deadline
 from mailsvc.wire.interruptions import (
     START,
     BareLineFeed,
@@ -32,7 +33,7 @@ from mailsvc.wire.transport import TlsTransport, Transport
 MOST_BUFFERED = 64 * 1024
 """Octets that may wait while a command is being worked on; then reading pauses."""
 CLOSE_PATIENCE = 10.0
-"""Seconds that a client gets to read our last words."""
+"""Seconds in which a client must read some of our last words."""
 _NEVER = float("inf")
 
 
@@ -61,8 +62,6 @@ class Dialogue:
         "_paused",
         "_resting",
         "_skipping",
-        "_timer",
-        "_timer_at",
         "_transaction_end",
         "_transport",
         "_waiter",
@@ -100,9 +99,7 @@ class Dialogue:
         self._ended: type[Exception] | None = None
         self._waiter: Pause | None = None
         self._resting: Deferred[None] | None = None
-        self._deadline: float | None = None
-        self._timer: IDelayedCall | None = None
-        self._timer_at = _NEVER
+        self._deadline = Deadline(transport, clock, self._be_over)
         self._paused = False
         self._blocked = False
         self._skipping = b""
@@ -119,7 +116,8 @@ class Dialogue:
         self._buffer, self._at = octets, 0
         waiter = self._waiter
         if waiter is not None and not self._blocked:
-            self._waiter = self._deadline = None
+            self._waiter = None
+            self._deadline.end()
             waiter.end()
         if len(self._buffer) - self._at > MOST_BUFFERED and (self._waiter is None or self._blocked):
             self._pause()
@@ -128,9 +126,7 @@ class Dialogue:
         """Note that the connection is gone."""
         self.fault = None if reason is None else reason.value
         self._end(HungUp)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._deadline.cancel()
 
     def handshaken(self) -> None:
         """Note that TLS has begun: ``handshakeCompleted`` of the protocol object."""
@@ -277,7 +273,7 @@ class Dialogue:
         if ciphertext:
             transport.protocol.dataReceived(ciphertext)
         while not self._agreed:
-            await self._wait(until - self._clock.seconds())
+            await self._wait(until - self._clock.seconds(), strict=True)
         self.channel = channel_of(transport.getHandle())
         return self.channel
 
@@ -362,18 +358,24 @@ class Dialogue:
             await self._wait(timeout)
 
     def close(self) -> None:
-        """Say what is left to say and hang up; a client that does not read is cut off."""
+        """
+        Say what is left to say and hang up; a client that does not read it is cut off.
+
+        One that reads slowly gets all of it, unless we are in a hurry ourselves.
+        """
         self.flush()
-        if self._ended is HungUp:
+        how = self._ended
+        if how is HungUp:
+            return
+        if how is TimedOut and self._blocked:
+            self.abort()
             return
         self._ended = HungUp
         # TLS waits for the client's good-bye, which stands behind what is dropped now.
         self._resume()
         self._transport.unregisterProducer()
         self._transport.loseConnection()
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._clock.callLater(CLOSE_PATIENCE, self._cut_off)
+        self._deadline.begin(CLOSE_PATIENCE, _NEVER, strict=how is not None)
 
     def abort(self) -> None:
         """Hang up at once."""
@@ -403,48 +405,36 @@ class Dialogue:
             self._resume()
         await self._wait(timeout)
 
-    def _wait(self, timeout: float) -> Pause:
+    def _wait(self, timeout: float, *, strict: bool = False) -> Pause:
         """Give the wait for the next thing that happens on the connection."""
         if self._ended is not None:
             raise self._ended
-        now = self._clock.seconds()
-        self._deadline = deadline = min(now + timeout, self._latest)
-        if self._timer is None:
-            self._set_timer(max(0.0, deadline - now))
-        elif self._timer_at > deadline:
-            self._timer.cancel()
-            self._set_timer(max(0.0, deadline - now))
+        self._deadline.begin(timeout, self._latest, strict=strict)
         waiter = self._waiter = Pause()
         return waiter
 
-    def _set_timer(self, seconds: float) -> None:
-        self._timer_at = self._clock.seconds() + seconds
-        self._timer = self._clock.callLater(seconds, self._look_at_clock)
+    def _be_over(self) -> None:
+        """Hear that nothing came in time, or that our last words were not read."""
+        if self._ended is HungUp:
+            self._transport.abortConnection()
+        else:
+            self._end(TimedOut)
 
     def _wake(self) -> None:
-        waiter, self._waiter, self._deadline = self._waiter, None, None
+        waiter, self._waiter = self._waiter, None
+        self._deadline.end()
         if waiter is not None:
             waiter.end()
 
     def _end(self, how: type[Exception]) -> None:
         self._ended = how
-        waiter, self._waiter, self._deadline = self._waiter, None, None
+        waiter, self._waiter = self._waiter, None
+        self._deadline.end()
         if waiter is not None:
             waiter.fail(how())
         resting, self._resting = self._resting, None
         if resting is not None:
             resting.callback(None)
-
-    def _look_at_clock(self) -> None:
-        """Compare clock and deadline: cheaper than a timer for each line."""
-        self._timer = None
-        if self._deadline is None:
-            return
-        left = self._deadline - self._clock.seconds()
-        if left > 0:
-            self._set_timer(left)
-        else:
-            self._end(TimedOut)
 
     def _pause(self) -> None:
         if not self._paused and self._ended is None:
@@ -455,7 +445,3 @@ class Dialogue:
         if self._paused:
             self._paused = False
             self._transport.resumeProducing()
-
-    def _cut_off(self) -> None:
-        self._timer = None
-        self._transport.abortConnection()

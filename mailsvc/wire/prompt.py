@@ -1,7 +1,10 @@
 """A listening port whose connections write at once when they can, and read much at once."""
 
+import sys
+import termios
 from collections.abc import Iterable
 from errno import ENOBUFS
+from fcntl import ioctl
 from typing import Any
 
 from twisted.internet import tcp
@@ -129,6 +132,21 @@ class _Prompt(tcp.Connection):
             sent = done if isinstance(done, int) else 0
         if sent < len(data):
             FileDescriptor.write(self, data[sent:])
+
+    def unread_octets(self) -> int:
+        """
+        Tell how many octets were written that the client's host has not acknowledged.
+
+        Where the kernel does not tell (Linux does: SIOCOUTQ), only those that it has not taken.
+        """
+        if not self.connected:
+            return 0
+        ours = len(self._held) + len(self.dataBuffer) - self.offset + self._tempDataLen
+        try:
+            queued = ioctl(self.fileno(), termios.TIOCOUTQ, bytes(4))
+        except OSError:
+            return ours
+        return ours + int.from_bytes(queued, sys.byteorder)
 
     # The two below are Twisted's, with three calls less each: they run for every command.
 

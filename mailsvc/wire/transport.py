@@ -50,3 +50,9 @@ def set_no_delay(transport: object) -> None:
     switch = getattr(transport, "setTcpNoDelay", None)
     if switch is not None:
         switch(True)
+
+
+def unread_octets(transport: object) -> int:
+    """Tell how many octets were written that the client's host has not taken, as far as known."""
+    tell = getattr(transport, "unread_octets", None)
+    return tell() if tell is not None else 0

@@ -156,7 +156,12 @@ class FakeTransport:
         self.closed = False
         self.aborted = False
         self.paused = False
+        self.unread = 0
+        """Octets that wait for the client to read on."""
         self.producer: Any = None
+
+    def unread_octets(self) -> int:
+        return self.unread
 
     def write(self, data: bytes) -> None:
         assert not self.closed

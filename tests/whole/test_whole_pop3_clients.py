@@ -387,6 +387,31 @@ class TestPoplib:
             client._getlongresp()  # type: ignore[attr-defined]  # noqa: SLF001
         client.close()
 
+    @pytest.mark.parametrize("line", LINES)
+    def test_who_reads_slowly_gets_all_of_it(self, daemon: Daemon, line: str) -> None:
+        """
+        Over more than four times ``pop3.stalled_timeout``, and QUIT is said long before.
+
+        Nothing moves in the daemon meanwhile: the kernel has taken megabytes.
+        """
+        text = LETTER + b"".join(b"%098d\r\n" % number for number in range(80_000))
+        send(daemon, text)
+        client = log_in(connect(daemon, line), daemon)
+        client.sock.sendall(b"RETR 1\r\nQUIT\r\n")
+        heard, until = b"", time.monotonic() + 4.5
+
+        while time.monotonic() < until:
+            heard += client.sock.recv(16_384)
+            time.sleep(0.05)
+        note(f"{len(heard)} octets of {len(text)} in 4.5 s")
+        assert len(heard) < len(text) / 2
+        while octets := client.sock.recv(65_536):
+            heard += octets
+
+        client.close()
+        assert heard.startswith(b"+OK")
+        assert heard.endswith(b"%098d\r\n.\r\n+OK good-bye\r\n" % 79_999)
+
 
 def connect(daemon: Daemon, line: str) -> POP3:
     """Connect, with TLS behind STLS or from the first octet if so wished."""
