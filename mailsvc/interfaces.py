@@ -237,7 +237,9 @@ class IExchange(Interface):
     cancels it is over: drop it, nothing is held.
     """
 
-    user: bytes = Attribute("Who logs in, as the client wrote it; empty: not said yet.")
+    who: str = Attribute(
+        "Behind the end: who has logged in, or failed to, with the domain; for the log."
+    )
     prompt: bytes = Attribute("The challenge for a client that sends no first response.")
 
     async def step(response: bytes) -> Challenge | LoggedIn:

@@ -2,12 +2,13 @@
 
 from binascii import Error as Base64Error
 from binascii import a2b_base64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from twisted.cred.credentials import ICredentials
 from twisted.cred.portal import Portal
-from zope.interface import Interface, implementer
+from zope.interface import Interface
 
 from mailsvc.auth import scram
 from mailsvc.auth.checkers import WrongPassword
@@ -15,18 +16,19 @@ from mailsvc.auth.credentials import ClientPassword, Proven
 from mailsvc.auth.guard import LoginGuard
 from mailsvc.auth.names import LoginName, find_user, read_name
 from mailsvc.auth.saslprep import prepare_octets
-from mailsvc.errors import BadResponse, ChannelBindingFailed, LoginFailed, MailError, NotBase64
-from mailsvc.interfaces import IAuthenticator, IDirectory, IExchange
+from mailsvc.errors import BadResponse, ChannelBindingFailed, LoginFailed, NotBase64
+from mailsvc.interfaces import IDirectory
 from mailsvc.model.account import Account, Scope
 from mailsvc.model.channel import Channel
 from mailsvc.model.envelope import Client
 from mailsvc.model.ids import AccountId
 from mailsvc.model.login import Challenge, LoggedIn
-from mailsvc.model.story import Happening, Tell, untold
 
 LONGEST_RESPONSE = 12_288
 """Octets of a response with its CRLF; RFC 4954 section 4."""
 _PLAIN_PARTS = 3
+LONGEST_NAME = 320
+"""Characters of a name that are taken down."""
 
 
 def read_response(line: bytes, *, initial: bool = False) -> bytes:
@@ -78,7 +80,17 @@ class Attempt:
         return await self.enter(ClientPassword(username, password, self.client, self.scope))
 
 
-@implementer(IExchange)
+class Exchange(Protocol):
+    """What a mechanism says: ``IExchange``, but that nobody else hears of it."""
+
+    user: bytes
+    """Who logs in, as the client wrote it; empty: not said yet."""
+    prompt: bytes
+
+    async def step(self, response: bytes) -> Challenge | LoggedIn:
+        """Take the client's next response."""
+
+
 class PlainExchange:
     """``authzid NUL authcid NUL password``; RFC 4616 section 2."""
 
@@ -100,7 +112,6 @@ class PlainExchange:
         return await self._attempt.say(self.user, password)
 
 
-@implementer(IExchange)
 class LoginExchange:
     """Name, then password; draft-murchison-sasl-login-00."""
 
@@ -119,7 +130,6 @@ class LoginExchange:
         return Challenge(b"Password:")
 
 
-@implementer(IExchange)
 class ScramExchange:
     """
     SCRAM-SHA-256, with channel binding or without; RFC 5802 section 5.
@@ -247,101 +257,15 @@ class KeyBook:
         fake = scram.fake_keys(name.key.encode(), self.iterations, self._secret())
         return Page(name, account if keys else None, keys or (fake,))
 
-
-@implementer(IExchange)
-class ToldExchange:
-    """
-    A login that is taken down, whether it succeeds or fails.
-
-    Args:
-        exchange: Does it.
-        client: Who logs in.
-        mechanism: How.
-        scope: Where to.
-        tell: Takes it down.
-    """
-
-    def __init__(
-        self, exchange: IExchange, client: Client, mechanism: str, scope: Scope, tell: Tell
-    ) -> None:
-        self._exchange = exchange
-        self._client = client
-        self._how = f"{scope.value} {mechanism}"
-        self._tell = tell
-
-    @property
-    def user(self) -> bytes:
-        """Who logs in, as the client wrote it."""
-        user: bytes = self._exchange.user
-        return user
-
-    @property
-    def prompt(self) -> bytes:
-        """The challenge for a client that sends no first response."""
-        prompt: bytes = self._exchange.prompt
-        return prompt
-
-    async def step(self, response: bytes) -> Challenge | LoggedIn:
-        """Take the client's next response."""
-        try:
-            done: Challenge | LoggedIn = await self._exchange.step(response)
-        except BadResponse:
-            raise
-        except MailError as error:
-            self._note("login failed", None, str(error.status), f"{self._how}: {error}")
-            raise
-        if isinstance(done, LoggedIn):
-            owner = getattr(done.avatar, "account", None)  # avatars of others may have none
-            self._note("login", None if owner is None else owner.id, "", self._how)
-        return done
-
-    def _note(self, event: str, account: AccountId | None, status: str, detail: str) -> None:
-        user = self.user[:320].decode("utf-8", "backslashreplace")
-        self._tell(
-            Happening(event, self._client.ip, account, sender=user, status=status, detail=detail)
-        )
+    async def whose(self, username: bytes) -> tuple[str, AccountId | None]:
+        """Tell whose a name is, in full, and the account, for what is taken down of a failure."""
+        name = await read_name(self._directory, username)
+        if name.address is None:
+            return as_written(username), None
+        account = await find_user(self._directory, name)
+        return (str(name.address), None) if account is None else (str(account.address), account.id)
 
 
-@implementer(IAuthenticator)
-class Authenticator:
-    """
-    All ways to log in, strongest first.
-
-    Args:
-        portal: Lets users in; takes ``ClientPassword`` and ``Proven``.
-        book: Finds SCRAM keys.
-        scopes: The front end behind each interface of an avatar.
-        tell: Takes down who logs in, and who fails.
-    """
-
-    def __init__(
-        self,
-        portal: Portal,
-        book: KeyBook,
-        scopes: Mapping[type[Interface], Scope],
-        tell: Tell = untold,
-    ) -> None:
-        self._portal = portal
-        self._tell = tell
-        self._book = book
-        self._scopes = scopes
-        self._makers: dict[str, Callable[[Attempt], IExchange]] = {
-            "SCRAM-SHA-256-PLUS": lambda attempt: ScramExchange(attempt, book, plus=True),
-            "SCRAM-SHA-256": lambda attempt: ScramExchange(attempt, book, plus=False),
-            "PLAIN": PlainExchange,
-            "LOGIN": LoginExchange,
-        }
-
-    def mechanisms(self, channel: Channel) -> Sequence[str]:
-        """Name them; those with channel binding need a channel that has some."""
-        return [name for name in self._makers if channel.bindings or not name.endswith("-PLUS")]
-
-    def begin(
-        self, mechanism: str, client: Client, channel: Channel, interface: type[Interface]
-    ) -> IExchange | None:
-        """Begin a login."""
-        if mechanism not in self.mechanisms(channel):
-            return None
-        scope = self._scopes[interface]
-        attempt = Attempt(self._portal, client, channel, interface, scope)
-        return ToldExchange(self._makers[mechanism](attempt), client, mechanism, scope, self._tell)
+def as_written(username: bytes) -> str:
+    """Write a name, whatever its octets are, for people."""
+    return username.decode("utf-8", "backslashreplace")

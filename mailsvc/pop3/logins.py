@@ -4,7 +4,7 @@ from typing import cast
 
 from twisted.logger import Logger
 
-from mailsvc.auth.sasl import read_response
+from mailsvc.auth.sasl import LONGEST_NAME, read_response
 from mailsvc.errors import BadResponse, LoginFailed, LoginForbidden, MailError, TooManyFailures
 from mailsvc.interfaces import IExchange
 from mailsvc.model.login import Challenge, LoggedIn
@@ -23,7 +23,7 @@ from mailsvc.pop3.replies import (
     ok_lines,
     refusal,
 )
-from mailsvc.pop3.session import Session, shown
+from mailsvc.pop3.session import Session
 
 _log = Logger()
 
@@ -91,7 +91,7 @@ async def _take(
 
 
 def _come_in(session: Session, exchange: IExchange, done: LoggedIn) -> Reply:
-    session.enter(shown(exchange.user), cast("Maildrop", done.avatar), done.logout)
+    session.enter(exchange.who, cast("Maildrop", done.avatar), done.logout)
     _log.info("login of {user!r} from {client}", user=session.user, client=session.client.ip)
     return WELCOME
 
@@ -102,7 +102,7 @@ def _refuse(session: Session, exchange: IExchange, error: MailError) -> Reply:
         return err(str(error).encode("ascii"))
     _log.info(
         "login as {username!r} from {client} failed: {error}",
-        username=shown(exchange.user[:255]),
+        username=exchange.who[:LONGEST_NAME],
         client=session.client.ip,
         error=str(error),
     )

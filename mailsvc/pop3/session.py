@@ -30,11 +30,6 @@ async def never() -> int | None:
     return None
 
 
-def shown(user: bytes) -> str:
-    """Write a name, whatever its octets are, for the log."""
-    return user.decode("utf-8", "backslashreplace")
-
-
 class Session:
     """
     One client from its greeting to its good-bye; RFC 1939 section 3.
@@ -106,7 +101,7 @@ class Session:
         self.waiting_user: bytes | None = None
         """Who said USER and has not yet said PASS."""
         self.user: str | None = None
-        """Who has logged in, as the client wrote it; for the log."""
+        """Who has logged in, with the domain; for the log."""
         self.open_maildrop: Maildrop | None = None
         """None in the AUTHORIZATION state, the user's in the TRANSACTION state."""
         self.maildrop_lost = False

@@ -8,6 +8,7 @@ from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from mailsvc.auth.sasl import as_written
 from mailsvc.errors import MailError
 from mailsvc.pop3 import authorization, logins, transaction
 from mailsvc.pop3.bodies import MessageGone
@@ -28,7 +29,7 @@ from mailsvc.pop3.replies import (
     Reply,
     refusal,
 )
-from mailsvc.pop3.session import Session, shown
+from mailsvc.pop3.session import Session
 from mailsvc.wire.interruptions import BadLine, LineTooLong
 
 Answer = Callable[[Session, bytes], Reply | Awaitable[Reply]]
@@ -189,7 +190,7 @@ def _failed(session: Session, verb: bytes, error: Exception) -> Reply:
         _log.info(
             "{verb} of {user!r} from {client} failed: {error}",
             verb=verb.decode("ascii"),
-            user=session.user or shown(session.waiting_user or b""),
+            user=session.user or as_written(session.waiting_user or b""),
             client=session.client.ip,
             error=error,
         )

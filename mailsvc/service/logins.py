@@ -7,13 +7,14 @@ from typing import Any
 from twisted.cred.portal import Portal
 from zope.interface import Interface
 
+from mailsvc.auth.authenticator import Authenticator
 from mailsvc.auth.checkers import AccountChecker, ProofChecker
 from mailsvc.auth.enrolment import Enrolment
 from mailsvc.auth.guard import LoginGuard
 from mailsvc.auth.passwords import Passwords
 from mailsvc.auth.prover import Prover
 from mailsvc.auth.realm import Door, MailRealm
-from mailsvc.auth.sasl import Authenticator, KeyBook
+from mailsvc.auth.sasl import KeyBook
 from mailsvc.config.settings import Settings
 from mailsvc.model.account import Verifier
 from mailsvc.model.story import Tell

@@ -18,10 +18,11 @@ from twisted.mail import pop3
 from twisted.python.failure import Failure
 from zope.interface import Interface, implementer
 
+from mailsvc.auth.authenticator import Authenticator
 from mailsvc.auth.checkers import ProofChecker, WrongPassword
 from mailsvc.auth.guard import LoginGuard
 from mailsvc.auth.realm import Door, MailRealm
-from mailsvc.auth.sasl import Authenticator, KeyBook
+from mailsvc.auth.sasl import KeyBook
 from mailsvc.background import Background
 from mailsvc.config.settings import Settings
 from mailsvc.interfaces import IDirectory, IMaildrops

@@ -16,10 +16,11 @@ from twisted.mail.smtp import IMessageDelivery
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from mailsvc.auth.authenticator import Authenticator
 from mailsvc.auth.checkers import AccountChecker, ProofChecker
 from mailsvc.auth.guard import LoginGuard
 from mailsvc.auth.realm import Door, MailRealm
-from mailsvc.auth.sasl import Authenticator, KeyBook
+from mailsvc.auth.sasl import KeyBook
 from mailsvc.config.settings import Kind, LimitSettings, LoginSettings, SmtpSettings, SpoolSettings
 from mailsvc.interfaces import IContent, IDirectory, IIntake
 from mailsvc.model.account import Account, Role, Scope, Verifier

@@ -269,5 +269,6 @@ class TestConnections:
         with logs() as heard:
             office.log_in().says(b"RETR 1", b"DELE 1", b"QUIT")
         login, end = (event for event in heard if event["log_level"].name == "info")
-        assert (login["user"], login["client"]) == ("alice", "127.0.0.1")
-        assert (end["user"], end["how"], end["sent"], end["removed"]) == ("alice", "QUIT", 1, 1)
+        assert (login["user"], login["client"]) == ("alice@test.com", "127.0.0.1")
+        assert (end["user"], end["how"]) == ("alice@test.com", "QUIT")
+        assert (end["sent"], end["removed"]) == (1, 1)

@@ -13,11 +13,12 @@ from twisted.mail.smtp import IMessageDelivery
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
+from mailsvc.auth.authenticator import Authenticator
 from mailsvc.auth.checkers import AccountChecker, ProofChecker, WrongPassword
 from mailsvc.auth.enrolment import Enrolment
 from mailsvc.auth.guard import HeldUp, LoginGuard
 from mailsvc.auth.realm import Door, MailRealm, NotAllowed
-from mailsvc.auth.sasl import Authenticator, KeyBook
+from mailsvc.auth.sasl import KeyBook
 from mailsvc.auth.scram import make_keys, read_keys, write_keys
 from mailsvc.config.settings import LoginSettings
 from mailsvc.config.units import Rate
@@ -28,6 +29,7 @@ from mailsvc.model.channel import PLAIN_TEXT, Channel
 from mailsvc.model.envelope import Client
 from mailsvc.model.ids import CredentialId
 from mailsvc.model.login import Challenge, LoggedIn
+from mailsvc.model.story import Happening
 from tests.support.plain_passwords import ROUNDS, PlainPasswords, plainly, scram_keys
 from tests.support.scram_client import ScramClient
 from tests.support.smtp_talk import PASSWORD, MemoryDirectory
@@ -64,7 +66,8 @@ class House:
         portal = Portal(MailRealm(self.directory, doors), (checker, ProofChecker()))
         book = KeyBook(self.directory, self.guard, ROUNDS, lambda: b"secret")
         scopes = {interface: door.scope for interface, door in doors.items()}
-        self.authenticator = Authenticator(portal, book, scopes)
+        self.told: list[Happening] = []
+        self.authenticator = Authenticator(portal, book, scopes, self.told.append)
 
     async def _keep(self, verifier: Verifier, scram: str) -> None:
         if self.gate is not None:

@@ -2,7 +2,7 @@
 
 import re
 from contextlib import closing
-from poplib import error_proto
+from poplib import POP3, error_proto
 from typing import Any
 
 import pytest
@@ -70,10 +70,10 @@ def test_refusals_and_logins_are_in_the_trail(daemon: Daemon) -> None:
         client.rcpt("alice@test.com")
         assert client.data(b"Received: a\r\n" * 200 + LETTER)[0] == 550
         client.rset()
-    daemon.passwords["bob"], right = "hunter22", daemon.passwords["bob"]
-    with pytest.raises(error_proto):
-        daemon.pop3("bob")
-    daemon.passwords["bob"] = right
+    with closing(POP3("127.0.0.1", daemon.ports["pop3"], timeout=30)) as client:
+        client.user("bob")
+        with pytest.raises(error_proto):
+            client.pass_("hunter22")
     with closing(daemon.pop3("bob")) as drop:
         drop.quit()
     wait_until(lambda: _found(daemon, "--event", "login"), "the login")
@@ -89,8 +89,10 @@ def test_refusals_and_logins_are_in_the_trail(daemon: Daemon) -> None:
         "alice@test.com",
         True,
     )
-    [failed] = _found(daemon, "--event", "login failed")
-    assert failed["from"].startswith("bob")
+    [failed] = _found(daemon, "--event", "login failed", "--account", "bob")
+    assert (failed["from"], failed["account"]) == ("bob@test.com", "bob@test.com")
+    said = daemon.mailctl("log", "search", "pop3", "--account", "bob@test.com").output
+    assert "login as 'bob@test.com' from 127.0.0.1 failed" in said
     assert "hunter22" not in str(failed)
     [login] = _found(daemon, "--event", "login", "--account", "bob")
     assert login["client"] == "127.0.0.1"

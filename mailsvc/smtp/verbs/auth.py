@@ -6,7 +6,7 @@ from typing import cast
 from twisted.logger import Logger
 from twisted.mail.smtp import IMessageDelivery
 
-from mailsvc.auth.sasl import read_response
+from mailsvc.auth.sasl import LONGEST_NAME, read_response
 from mailsvc.errors import BadResponse, LoginFailed, LoginForbidden, MailError, TooManyFailures
 from mailsvc.interfaces import IExchange
 from mailsvc.model.login import Challenge, LoggedIn
@@ -92,7 +92,7 @@ def _refuse(session: Session, exchange: IExchange, error: MailError) -> Reply:
         return from_error(error)
     _log.info(
         "login as {username!r} from {client} failed: {error}",
-        username=exchange.user[:255].decode("utf-8", "backslashreplace"),
+        username=exchange.who[:LONGEST_NAME],
         client=session.client.ip,
         error=str(error),
     )
