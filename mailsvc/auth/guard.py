@@ -9,7 +9,7 @@ from twisted.cred.error import LoginDenied
 from mailsvc.config.settings import LoginSettings, Networks
 from mailsvc.errors import TooBusy, TooManyFailures
 from mailsvc.model.envelope import Client
-from mailsvc.policy.limits import Throttle, is_exempt, network_of, with_rate
+from mailsvc.policy.limits import Throttle, in_words, is_exempt, network_of, with_rate
 
 KNOWN_FOR = 30 * 86_400.0
 """Seconds that a network stays known to an account after a login."""
@@ -65,14 +65,15 @@ class LoginGuard:
             account: The key of the name, whether or not there is such an account.
 
         Raises:
-            HeldUp: Too many logins have failed.
+            HeldUp: Too many logins have failed; the text says for how long.
         """
-        now, network = self._seconds(), network_of(client.ip)
-        clients = None if self._is_exempt(client) else self._clients
-        if clients is not None and clients.full(network, now):
-            raise HeldUp
-        if self._accounts is not None and self._accounts.full(self._bucket(account, network), now):
-            raise HeldUp
+        now, network, wait = self._seconds(), network_of(client.ip), 0.0
+        if self._clients is not None and not self._is_exempt(client):
+            wait = self._clients.wait(network, now)
+        if self._accounts is not None:
+            wait = max(wait, self._accounts.wait(self._bucket(account, network), now))
+        if wait > 0:
+            raise HeldUp(f"Too many failed logins; try again in {in_words(wait)}")
 
     def failed(self, client: Client, account: str | None) -> None:
         """Count a failed login; *account* None: for no account in particular."""

@@ -2,17 +2,13 @@
 
 import time
 from collections.abc import Callable, Hashable
-from math import ceil
 
 from mailsvc.config.settings import LimitSettings
 from mailsvc.errors import MailError
 from mailsvc.model.account import Account
 from mailsvc.model.status import Status
 from mailsvc.policy.crowd import Crowd, Leave, nothing
-from mailsvc.policy.limits import Throttle, is_exempt, network_of, with_rate
-
-_LONGEST_IN_SECONDS = 120
-"""A longer wait is told in minutes."""
+from mailsvc.policy.limits import Throttle, in_words, is_exempt, network_of, with_rate
 
 
 class TooMuchMail(MailError):
@@ -115,14 +111,5 @@ class Limits:
             return
         now = self._seconds()
         if not throttle.take(key, now):
-            wait = _in_words(throttle.wait(key, now))
+            wait = in_words(throttle.wait(key, now))
             raise error(f"Too many {what}; slow down, the next one may come in {wait}")
-
-
-def _in_words(wait: float) -> str:
-    seconds = max(1, ceil(wait))
-    if seconds == 1:
-        return "1 second"
-    if seconds <= _LONGEST_IN_SECONDS:
-        return f"{seconds} seconds"
-    return f"{ceil(seconds / 60)} minutes"

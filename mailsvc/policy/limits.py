@@ -4,12 +4,15 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
+from math import ceil
 
 from mailsvc.config.settings import Networks
 from mailsvc.config.units import Rate
 
 _TOLERANCE = 1e-3
 """Of the time of one: sums of floats are not exact."""
+_LONGEST_IN_SECONDS = 120
+"""A longer wait is told in minutes."""
 _IPV6_NETWORK = 64
 """Bits of the network of one IPv6 customer; RFC 6177 section 2."""
 
@@ -94,6 +97,16 @@ class Throttle:
             keys.popitem(last=False)
         while len(keys) >= self._most_keys:
             keys.popitem(last=False)
+
+
+def in_words(wait: float) -> str:
+    """Say to people how long a wait is, in seconds or minutes; never less than it is."""
+    seconds = max(1, ceil(wait))
+    if seconds == 1:
+        return "1 second"
+    if seconds <= _LONGEST_IN_SECONDS:
+        return f"{seconds} seconds"
+    return f"{ceil(seconds / 60)} minutes"
 
 
 def with_rate(throttle: Throttle | None, rate: Rate | None) -> Throttle | None:

@@ -10,7 +10,6 @@ _ALWAYS = (
     b"RESP-CODES\r\n",  # RFC 2449 section 6.4
     b"AUTH-RESP-CODE\r\n",  # RFC 3206 section 6
     b"PIPELINING\r\n",  # RFC 2449 section 6.6
-    b"UTF8 USER\r\n",  # RFC 6856 section 2: names and passwords, too
     b"LANG\r\n",  # RFC 6856 section 3
     b"IMPLEMENTATION mailsvc\r\n",
 )
@@ -19,7 +18,13 @@ _ALWAYS = (
 async def capa(session: Session, argument: bytes) -> Reply:
     """Tell what this connection can do now; RFC 2449 section 5."""
     del argument
-    lines = [*_ways_in(session), *_ALWAYS, await _expire(session), _login_delay(session)]
+    lines = [
+        *_ways_in(session),
+        *_ALWAYS,
+        _utf8(session),
+        await _expire(session),
+        _login_delay(session),
+    ]
     return ok_lines(b"this is what I can do", lines)
 
 
@@ -45,6 +50,11 @@ def _ways_in(session: Session) -> list[bytes]:
     if session.may_log_in:
         lines += [b"USER\r\n", b"SASL %b\r\n" % b" ".join(session.mechanisms)]
     return lines
+
+
+def _utf8(session: Session) -> bytes:
+    """Tell of UTF-8 in headers, and in names and passwords; RFC 6856 section 2.1."""
+    return b"UTF8 USER\r\n" if session.may_log_in else b"UTF8\r\n"
 
 
 async def _expire(session: Session) -> bytes:

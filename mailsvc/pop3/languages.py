@@ -1,5 +1,6 @@
 """What people are told things in; RFC 6856 section 3."""
 
+import re
 from collections.abc import Mapping
 from importlib.resources import files
 from typing import NamedTuple
@@ -10,6 +11,7 @@ from mailsvc.pop3.replies import Reply
 
 _LONGEST = 512
 """Octets of the first line of a reply; RFC 2449 section 4."""
+_NUMBER = re.compile(rb"[0-9]+")
 
 
 class Language(NamedTuple):
@@ -20,7 +22,8 @@ class Language(NamedTuple):
         tag: Its name; RFC 5646.
         name: What its speakers call it.
         chosen: What a client hears that has chosen it.
-        texts: From our English texts; those that are missing stay English.
+        texts: From our English texts, which may have ``{}`` where a number stands; those that
+            are missing stay English.
     """
 
     tag: str
@@ -66,11 +69,23 @@ def spoken(language: Language, reply: Reply) -> Reply:
         return reply
     line, end, rest = reply.octets[:_LONGEST].partition(b"\r\n")
     indicator, code, text = _parts(line)
-    words = language.texts.get(text)
+    words = _translated(language, text)
     if not end or words is None:
         return reply
     first = b" ".join(filter(None, (indicator, code, words)))
     return reply._replace(octets=first + end + rest + reply.octets[_LONGEST:])
+
+
+def _translated(language: Language, text: bytes) -> bytes | None:
+    """Look a text up, and with ``{}`` for each number when it is not there; None: no words."""
+    words = language.texts.get(text)
+    if words is not None:
+        return words
+    words = language.texts.get(_NUMBER.sub(b"{}", text))
+    if words is not None:
+        for number in _NUMBER.findall(text):
+            words = words.replace(b"{}", number, 1)
+    return words
 
 
 def _parts(line: bytes) -> tuple[bytes, bytes, bytes]:

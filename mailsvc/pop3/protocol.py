@@ -274,7 +274,12 @@ class Pop3Protocol(pop3.POP3):
         said = verb if command is not None else b"something"
         if command is not None and not command.password and session.awaiting is None:
             said = line
-        self._log.debug("{client} says {said!r}", client=session.client.ip, said=said)
+        self._log.debug(
+            "{client} says in session {number}: {said!r}",
+            client=session.client.ip,
+            number=self._number,
+            said=said,
+        )
 
     def _log_end(self, session: Session, how: str) -> None:
         log = self._log.debug if session.user is None else self._log.info

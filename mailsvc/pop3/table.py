@@ -214,5 +214,6 @@ def _count(session: Session, reply: Reply) -> Reply:
     """Send a client away that says nothing right, and let one wait that says much wrong."""
     session.errors += 1
     if session.errors >= session.settings.pop3.most_errors and not reply.last:
+        _log.info("refused {client}: too many errors", client=session.client.ip)
         reply = TOO_MANY_ERRORS
     return spoken(session.language, reply)._replace(late=session.tries_patience)

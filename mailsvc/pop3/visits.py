@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from mailsvc.errors import LoginTooSoon
 from mailsvc.model.ids import AccountId
+from mailsvc.policy.limits import in_words
 
 
 class Visits:
@@ -29,11 +30,15 @@ class Visits:
         Ask before a maildrop is opened.
 
         Raises:
-            LoginTooSoon: The user was here a moment ago.
+            LoginTooSoon: The user was here a moment ago; the text says when to come back.
         """
         last = self._last.get(account)
-        if last is not None and self._seconds() < last + self.delay:
-            raise LoginTooSoon
+        if last is None:
+            return
+        wait = last + self.delay - self._seconds()
+        if wait > 0:
+            words = in_words(wait)
+            raise LoginTooSoon(f"You have logged in a moment ago; please come back in {words}")
 
     def note(self, account: AccountId) -> None:
         """Note that a maildrop was opened."""

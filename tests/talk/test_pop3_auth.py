@@ -299,10 +299,15 @@ class TestLoginDelay:
         talk = greeted(office)
         for _ in range(4):
             talk.says(b"USER alice", b"PASS " + PASSWORD).hears(b"+OK", b"-ERR [LOGIN-DELAY] You")
-        talk.says(b"AUTH PLAIN " + PLAIN).hears(b"-ERR [LOGIN-DELAY]")
+        for wait, words in ((0, b"10 minutes"), (480, b"120 seconds"), (119, b"1 second\r\n")):
+            talk.waits(wait).says(b"AUTH PLAIN " + PLAIN)
+            said = b"You have logged in a moment ago; please come back in " + words
+            talk.hears(b"-ERR [LOGIN-DELAY] " + said.strip())
+        talk.says(b"LANG zh", b"AUTH PLAIN " + PLAIN)
+        talk.hears(b"+OK", b"-ERR [LOGIN-DELAY] " + "您刚刚登录过".encode())
         office.log_in(b"bob").says(b"QUIT").hears(b"+OK")
 
-        talk.says(b"QUIT").hears(b"+OK").waits(600)
+        talk.says(b"QUIT").hears(b"+OK").waits(1)
         office.log_in(b"alice")
 
     def test_a_login_that_failed_does_not_count(self, office: PostOffice) -> None:

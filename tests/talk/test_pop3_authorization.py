@@ -176,6 +176,7 @@ class TestWithoutTls:
         told = talk.asks(b"CAPA").split(b"\r\n")
         assert b"USER" not in told
         assert not any(line.startswith(b"SASL") for line in told)
+        assert b"UTF8" in told  # without USER: no name is taken here
         talk.says(b"USER alice").hears(b"-ERR no login on a connection without TLS")
         talk.says(b"AUTH PLAIN AGEAYg==").hears(b"-ERR no login on a connection without TLS")
         talk.says(b"PASS " + PASSWORD).waits(1).hears(b"-ERR")
@@ -201,9 +202,9 @@ class TestCapa:
             b"RESP-CODES",
             b"AUTH-RESP-CODE",
             b"PIPELINING",
-            b"UTF8 USER",
             b"LANG",
             b"IMPLEMENTATION mailsvc",
+            b"UTF8 USER",
             b"EXPIRE NEVER",
             b"LOGIN-DELAY 0",
         ]

@@ -1,11 +1,18 @@
 """UTF8 and LANG; RFC 6856."""
 
+import re
+
 import pytest
 
 from mailsvc import errors
-from mailsvc.config.settings import Pop3Settings, Settings, Utf8Headers
+from mailsvc.auth.guard import LoginGuard
+from mailsvc.config.settings import LoginSettings, Pop3Settings, Settings, Utf8Headers
+from mailsvc.config.units import Rate
+from mailsvc.model.envelope import Client
+from mailsvc.model.ids import AccountId
 from mailsvc.pop3 import replies
-from mailsvc.pop3.languages import LANGUAGES, Language
+from mailsvc.pop3.languages import LANGUAGES, Language, spoken
+from mailsvc.pop3.visits import Visits
 from tests.support.pop3_talk import PASSWORD, PostOffice, Talk
 
 UTF8_HEADER = "Subject: 你好\r\n\r\nHello\r\n".encode()
@@ -127,6 +134,27 @@ class TestTexts:
             errors.MailError,
         ]
         assert [kind for kind in kinds if kind.text.encode() not in language.texts] == []
+
+    @pytest.mark.parametrize("wait", [1, 30, 600])
+    def test_so_has_every_wait(self, language: Language, wait: int) -> None:
+        """With its number, in seconds or minutes."""
+        client, visits = Client("192.0.2.7", 1), Visits(wait, lambda: 0.0)
+        guard = LoginGuard(lambda: 0.0, LoginSettings(failures_per_client=Rate(1, wait)))
+        guard.failed(client, None)
+        visits.note(AccountId(1))
+
+        with pytest.raises(errors.TooManyFailures) as held_up:
+            guard.admit(client, "alice@test.com")
+        with pytest.raises(errors.LoginTooSoon) as too_soon:
+            visits.admit(AccountId(1))
+
+        for error in (held_up.value, too_soon.value):
+            english = replies.refusal(error)
+            said = spoken(language, english).octets
+            number = re.search(rb" ([0-9]+) [a-z]+\r\n", english.octets)
+            assert number is not None
+            assert number[1] in said
+            assert not said.isascii()
 
     def test_a_line_is_no_longer_than_it_may_be(self, language: Language) -> None:
         """RFC 2449 section 4: 512 octets with the indicator, the code and CRLF."""

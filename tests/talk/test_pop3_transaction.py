@@ -1,6 +1,7 @@
 """The TRANSACTION state; RFC 1939 sections 5 and 7."""
 
 import pytest
+from twisted.logger import LogLevel, formatEvent
 
 from mailsvc.errors import StorageFailed
 from mailsvc.model.ids import AccountId
@@ -350,9 +351,12 @@ class TestGrammar:
 
     def test_who_says_nothing_right_is_sent_away(self, talk: Talk) -> None:
         """Stock Twisted listens for ever."""
-        for _ in range(19):
-            talk.is_still_connected().says(b"XYZZY").hears(b"-ERR no such command")
-        talk.says(b"XYZZY").hears(b"-ERR too many errors").is_hung_up_on()
+        with logs() as heard:
+            for _ in range(19):
+                talk.is_still_connected().says(b"XYZZY").hears(b"-ERR no such command")
+            talk.says(b"XYZZY").hears(b"-ERR too many errors").is_hung_up_on()
+        told = [formatEvent(one) for one in heard if one["log_level"] is LogLevel.info]
+        assert "refused 127.0.0.1: too many errors" in told
 
     def test_a_right_command_wipes_the_slate(self, talk: Talk) -> None:
         """A client that asks for 100 deleted messages can still say QUIT."""

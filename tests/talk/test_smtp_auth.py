@@ -145,7 +145,7 @@ def test_guessing_is_held_up() -> None:
         talk.says(b"AUTH PLAIN " + WRONG).hears(b"535 5.7.8")
 
     talk.says(b"AUTH PLAIN " + PLAIN)
-    talk.hears(b"454 4.7.0 Too many failed logins; try again later")
+    talk.hears(b"454 4.7.0 Too many failed logins; try again in 20 minutes")
     talk.says(b"AUTH PLAIN " + PLAIN).hears(b"421 4.7.0")
     assert PASSWORD not in talk.passwords.checked
 

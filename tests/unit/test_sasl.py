@@ -297,7 +297,7 @@ def test_guessing_is_held_up_before_anything_is_looked_at(kind: int) -> None:
             _tries(house)[kind]()
     checked = len(house.passwords.checked)
 
-    with pytest.raises(HeldUp, match="Too many failed logins; try again later"):
+    with pytest.raises(HeldUp, match="Too many failed logins; try again in 20 minutes"):
         step(house.begin("PLAIN"), plain(ALICE, PASSWORD))
     with pytest.raises(HeldUp):
         step(house.begin(SCRAM), ScramClient(ALICE, PASSWORD).first)
