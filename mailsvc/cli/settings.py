@@ -79,6 +79,8 @@ def get(place: Place, *, name: str, as_json: bool) -> None:
 
 @settings.command(
     "set",
+    # A value such as -3 is no option.
+    context_settings={"ignore_unknown_options": True},
     epilog=examples(
         "mailctl settings set smtp.largest_message 50MiB",
         "mailctl settings set listeners.pop3.port 110",

@@ -8,11 +8,13 @@ import click
 from mailsvc.cli.output import Column, show_json, show_table
 from mailsvc.cli.parameters import Moment
 from mailsvc.cli.place import Place, all_rows, as_json, examples, pass_place
+from mailsvc.model.story import EVENTS, StoryFilter
 
 if TYPE_CHECKING:  # see place.py
     from mailsvc.control.client import ControlClient
-    from mailsvc.model.story import StoryFilter, StoryRow
+    from mailsvc.model.story import StoryRow
 
+_EVENT = f"Of a kind: {', '.join(EVENTS)}."
 _WHEN = (Column("Time (UTC)", whole=True), Column("Event"))
 _MESSAGE = Column("Message", whole=True)
 _WHAT = (
@@ -58,15 +60,13 @@ def trail() -> None:
 @click.option("--account", default="", metavar="ADDRESS", help="About a user.")
 @click.option("--address", default="", help="From it or to it.")
 @click.option("--ip", "client_ip", default="", metavar="ADDRESS", help="From a client.")
-@click.option("--event", default="", help="Such as accepted, refused, login, control.")
+@click.option("--event", type=click.Choice(EVENTS), metavar="EVENT", help=_EVENT)
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Rows.")
 @as_json
 @pass_place
-def search(place: Place, /, limit: int, *, as_json: bool, **given: Any) -> None:
+def search(place: Place, /, limit: int, event: str | None, *, as_json: bool, **given: Any) -> None:
     """List rows, the latest first; "mailctl trace" takes what the column "Message" names."""
-    from mailsvc.model.story import StoryFilter
-
-    only = StoryFilter(**given)
+    only = StoryFilter(event=event or "", **given)
     _show(place.talk(lambda client: _some(client, only, limit)), in_json=as_json, named=True)
 
 

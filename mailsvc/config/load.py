@@ -142,7 +142,8 @@ def _perhaps(keys: list[str]) -> str:
     known = list(getattr(section, "__dataclass_fields__", ()))
     close = get_close_matches(keys[-1], known, n=1)
     if close:
-        return f'; did you mean "{close[0]}"?'
+        meant = ".".join([*keys[:-1], close[0]])
+        return f'; did you mean "{meant}"?'
     return f"; the settings here are: {', '.join(known)}" if known else ""
 
 

@@ -7,6 +7,25 @@ from typing import NamedTuple
 
 from mailsvc.model.ids import AccountId, MessageId
 
+EVENTS = (
+    "accepted",
+    "bounced",
+    "broadcast",
+    "control",
+    "deferred",
+    "login",
+    "login failed",
+    "notice",
+    "queued",
+    "refused",
+    "removed",
+    "report",
+    "retrieved",
+    "sent",
+    "skipped",
+)
+"""Everything that rows of the trail tell of."""
+
 
 class Happening(NamedTuple):
     """

@@ -70,7 +70,8 @@ def test_the_whole_list_comes_in_pages(office: Office) -> None:
     ("arguments", "told"),
     [
         (("set", "smtp.most_errors", "many"), "valid integer"),
-        (("set", "smtp.most_error", "7"), "did you mean"),
+        (("set", "smtp.most_error", "7"), 'did you mean "smtp.most_errors"?'),
+        (("set", "smtp.tarpit", "-3s"), "'-3s' is not possible"),
         (("set", "smtp", "{}"), "is a section"),
         (("set", "imap.port", "7"), "there is no such setting"),
         (("set", "state", "/here"), "at the start only"),

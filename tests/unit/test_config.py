@@ -31,7 +31,7 @@ def test_an_empty_file_means_the_defaults() -> None:
     [
         (
             "smtp: {largest_mesage: 5}",
-            'smtp.largest_mesage: there is no such setting; did you mean "largest_message"?',
+            'smtp.largest_mesage: there is no such setting; did you mean "smtp.largest_message"?',
         ),
         ("colour: red", "colour: there is no such setting; the settings here are: state, "),
         (

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 from mailsvc.cli.help import every_command
 from mailsvc.cli.main import program
+from mailsvc.model.story import EVENTS
 from tests.support.certificates import make_certificate
 from tests.support.daemon import Daemon, Ended, MakeDaemon, free_ports
 
@@ -224,6 +225,7 @@ BAD = (
     Step("log follow", "imap"),
     Step("log clear", "imap --yes"),
     Step("trail search", "--limit none"),
+    Step("trail search", "--event loggin"),
     Step("trace", "17"),
     Step("status", "more"),
     Step("check-config", "more"),
@@ -263,6 +265,7 @@ def _learn(daemon: Daemon, known: dict[str, str], command: str) -> None:
             known[what] = str(found["number"])
     if command == "trail search":
         events = daemon.mailctl_warm("trail", "search", "--json").parsed
+        assert {one["event"] for one in events} <= set(EVENTS)
         known["message"] = next(str(one["message"]) for one in events if one.get("message"))
 
 
