@@ -1,6 +1,6 @@
 """Everything an administrator can do; who asks, and whether he may, is the front end's matter."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
 from twisted.internet.interfaces import IReactorTime
@@ -94,6 +94,7 @@ def open_administration(
     hostname: str,
     version: str,
     most_octets: int,
+    renew_rules: Callable[[], Awaitable[None]],
     wake_broadcasts: Callable[[], None],
     send_now: Callable[[Collection[str]], None],
 ) -> Administration:
@@ -112,6 +113,7 @@ def open_administration(
         hostname: The name of this service in greetings.
         version: Of mailsvc.
         most_octets: The largest message.
+        renew_rules: Puts changed rules in force.
         wake_broadcasts: Called when there is a broadcast to deliver.
         send_now: Called with domains whose mail is to leave at once.
     """
@@ -124,7 +126,7 @@ def open_administration(
         dkim=Dkim(office, hostname),
         domains=Domains(office),
         export=Export(office),
-        filters=Filters(office),
+        filters=Filters(office, renew_rules),
         health=Health(database, switchboard, clock, hostname=hostname, version=version),
         invitations=Invitations(office),
         logs=Logs(office, logbook),

@@ -1,5 +1,6 @@
 """Filters: rules about addresses, domains and networks."""
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from ipaddress import ip_address, ip_network
 
@@ -32,10 +33,12 @@ class Filters:
 
     Args:
         office: Where changes are made.
+        renew: Puts changed rules in force: whoever hears of a rule may rely on it.
     """
 
-    def __init__(self, office: Office) -> None:
+    def __init__(self, office: Office, renew: Callable[[], Awaitable[None]]) -> None:
         self._office = office
+        self._renew = renew
 
     async def add(self, new: NewRule, *, by: str) -> Rule:
         """
@@ -53,7 +56,9 @@ class Filters:
         kind, subject = parsed_subject(new.subject)
         told = {"action": new.action.value, "subject": subject, "service": new.service}
         record = Record(by, "filter add", told)
-        return await self._office.change(record, add_rule, self._office.ids, new, kind, subject)
+        made = await self._office.change(record, add_rule, self._office.ids, new, kind, subject)
+        await self._renew()
+        return made
 
     async def list(self, after: str, most: int) -> Page[Rule]:
         """List rules, the oldest first, a page at a time."""
@@ -72,6 +77,7 @@ class Filters:
         """
         record = Record(by, "filter remove", {"rule": number})
         await self._office.change(record, remove_rule, number)
+        await self._renew()
 
     async def test(self, address: str, ip: str) -> tuple[RuleTest, ...]:
         """

@@ -32,6 +32,7 @@ class Rounds(Service):
     def __init__(self, clock: Any) -> None:
         self._background = Background()
         self._wanted = self._working = False
+        self._asked: list[Deferred[None]] = []
         self._loop = LoopingCall(self._tick)
         self._loop.clock = clock
 
@@ -54,6 +55,16 @@ class Rounds(Service):
             self._working = True
             self._background.start(self._work(), self.title)
 
+    async def renew(self) -> None:
+        """Wait for a round that begins now or later; one that fails has been told in the log."""
+        over: Deferred[None] = Deferred()
+        self._asked.append(over)
+        self.wake()
+        if self._working:
+            await over
+        else:
+            self._asked.clear()
+
     async def round(self) -> None:
         """Do it once."""
         raise NotImplementedError
@@ -69,9 +80,15 @@ class Rounds(Service):
         try:
             while self._wanted and self.running:
                 self._wanted = False
-                await self._try()
+                waiting, self._asked = self._asked, []
+                try:
+                    await self._try()
+                finally:
+                    _fire(waiting)
         finally:
             self._working = False
+            _fire(self._asked)
+            self._asked = []
 
     async def _try(self) -> None:
         try:
@@ -84,3 +101,8 @@ class Rounds(Service):
     async def _end(self) -> None:
         await self._background.drain()
         await self.last()
+
+
+def _fire(waiting: "list[Deferred[None]]") -> None:
+    for one in waiting:
+        one.callback(None)

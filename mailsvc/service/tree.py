@@ -268,6 +268,7 @@ class MailService(MultiService):
             hostname=self._hostname,
             version=__version__,
             most_octets=self._settings.smtp.largest_message,
+            renew_rules=self._rules.renew,
             wake_broadcasts=self._broadcaster.wake,
             send_now=self._outbox.send_now,
         )

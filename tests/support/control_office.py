@@ -31,6 +31,7 @@ from mailsvc.model.log import LogFilter, LogPart
 from mailsvc.model.session import Ending, SessionState
 from mailsvc.model.switch import Switch
 from mailsvc.service.live import LiveSettings
+from mailsvc.service.rules import Rules
 from mailsvc.store.accounts import (
     NewAccount,
     populate,
@@ -162,6 +163,8 @@ class Office:
         self.ids = IdSource()
         self.database = PromptDatabase(engines, self.ids)
         self.directory = Directory(self.database, self.clock)
+        self.rules = Rules(self.database, self.clock)
+        self.rules.startService()
         self.logs = PaperLogs()
         self.switchboard = PaperSwitchboard(
             listener("mx", "smtp", "smtp", 2525),
@@ -187,6 +190,7 @@ class Office:
             hostname="mail.test.com",
             version="1.2.3",
             most_octets=100_000,
+            renew_rules=self.rules.renew,
             wake_broadcasts=self.deliver_broadcasts,
             send_now=self.sent_now.append,
         )

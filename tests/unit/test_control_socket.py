@@ -23,6 +23,7 @@ from mailsvc.control.client import ControlError, connect
 from mailsvc.control.server import MOST_CONNECTIONS, ControlService
 from mailsvc.errors import NotReachable, StartError
 from mailsvc.service.live import LiveSettings
+from mailsvc.service.rules import Rules
 from mailsvc.store.database import Database
 from mailsvc.store.directory import Directory
 from mailsvc.store.engine import open_engines
@@ -86,6 +87,7 @@ class TestWhole:
                 hostname="mail.test.com",
                 version="1.2.3",
                 most_octets=100_000,
+                renew_rules=Rules(database, reactor).renew,
                 wake_broadcasts=lambda: None,
                 send_now=lambda _: None,
             )

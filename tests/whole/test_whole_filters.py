@@ -82,3 +82,14 @@ def test_a_user_is_kept_out_of_one_service(daemon: Daemon) -> None:
     wait_until(is_refused, "the rule", 5)
     daemon.pop3("alice").quit()
     daemon.submission("bob").quit()
+
+
+def test_a_rule_counts_with_the_answer(daemon: Daemon) -> None:
+    """Whoever comes after it, however soon; and the same without it."""
+    for _ in range(10):
+        added = daemon.mailctl_warm("filter", "add", "deny", "127.0.0.0/8", "--json")
+        assert not _connects(daemon, "mx")
+        assert not _connects(daemon, "pop3")
+        assert daemon.mailctl_warm("filter", "remove", str(added.parsed["number"])).status == 0
+        assert _connects(daemon, "mx")
+        assert _connects(daemon, "pop3")
