@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from twisted.cred.portal import Portal
+from twisted.internet.defer import CancelledError
+from twisted.logger import Logger
 from zope.interface import Interface, implementer
 
 from mailsvc.auth.sasl import (
@@ -13,7 +15,6 @@ from mailsvc.auth.sasl import (
     LoginExchange,
     PlainExchange,
     ScramExchange,
-    as_written,
 )
 from mailsvc.errors import BadResponse, MailError, StorageFailed
 from mailsvc.interfaces import IAuthenticator, IExchange
@@ -21,6 +22,7 @@ from mailsvc.model.account import Scope
 from mailsvc.model.channel import Channel
 from mailsvc.model.envelope import Client
 from mailsvc.model.ids import AccountId
+from mailsvc.model.legible import legible
 from mailsvc.model.login import Challenge, LoggedIn
 from mailsvc.model.story import Happening, Tell, untold
 
@@ -37,6 +39,8 @@ class ToldExchange:
         book: Knows whose a name is.
         tell: Takes it down.
     """
+
+    _log = Logger()
 
     def __init__(
         self, exchange: Exchange, attempt: Attempt, mechanism: str, book: KeyBook, tell: Tell
@@ -65,20 +69,23 @@ class ToldExchange:
             raise
         if isinstance(done, LoggedIn):
             owner = getattr(done.avatar, "account", None)  # avatars of others may have none
-            self.who = str(owner.address) if owner is not None else as_written(self._exchange.user)
+            self.who = str(owner.address) if owner is not None else legible(self._exchange.user)
             self._note("login", None if owner is None else owner.id, "", self._how)
         return done
 
     async def _find_out(self, *, asks: bool) -> AccountId | None:
         """Find whom a failed login is about, known or not."""
         username = self._exchange.user
-        self.who = as_written(username)
+        self.who = legible(username)
         if not asks:
             return None
         try:
             self.who, account = await self._book.whose(username)
-        except MailError:
-            return None  # the client hears why it failed, not why nobody knows whose it was
+        except (MailError, CancelledError):
+            return None
+        except Exception:  # noqa: BLE001 - the client hears why the login failed, not this
+            self._log.failure("nobody knows whose a failed login was")
+            return None
         return account
 
     def _note(self, event: str, account: AccountId | None, status: str, detail: str) -> None:

@@ -22,6 +22,7 @@ from mailsvc.model.account import Account, Scope
 from mailsvc.model.channel import Channel
 from mailsvc.model.envelope import Client
 from mailsvc.model.ids import AccountId
+from mailsvc.model.legible import legible, shown
 from mailsvc.model.login import Challenge, LoggedIn
 
 LONGEST_RESPONSE = 12_288
@@ -84,7 +85,7 @@ class Exchange(Protocol):
     """What a mechanism says: ``IExchange``, but that nobody else hears of it."""
 
     user: bytes
-    """Who logs in, as the client wrote it; empty: not said yet."""
+    """Who logs in, as the account is looked for; empty: not said yet."""
     prompt: bytes
 
     async def step(self, response: bytes) -> Challenge | LoggedIn:
@@ -164,7 +165,7 @@ class ScramExchange:
 
     async def _begin(self, first: scram.ClientFirst) -> Challenge:
         client, channel = self._attempt.client, self._attempt.channel
-        self.user = first.name.encode()
+        self.user = prepare_octets(first.name.encode())
         try:
             bound = scram.bound_to(first, channel.bindings, plus=self._plus)
         except ChannelBindingFailed:
@@ -173,7 +174,7 @@ class ScramExchange:
         # Nobody may act for somebody else.
         if first.authzid not in {"", first.name}:
             raise WrongPassword
-        page = await self._book.open(client, prepare_octets(self.user), self._attempt.scope)
+        page = await self._book.open(client, self.user, self._attempt.scope)
         asked = scram.ServerFirst(first, page.keys[0], bound, scram.make_nonce())
         self._asked = (asked, page)
         return Challenge(asked.message)
@@ -261,11 +262,7 @@ class KeyBook:
         """Tell whose a name is, in full, and the account, for what is taken down of a failure."""
         name = await read_name(self._directory, username)
         if name.address is None:
-            return as_written(username), None
+            return legible(username), None
         account = await find_user(self._directory, name)
-        return (str(name.address), None) if account is None else (str(account.address), account.id)
-
-
-def as_written(username: bytes) -> str:
-    """Write a name, whatever its octets are, for people."""
-    return username.decode("utf-8", "backslashreplace")
+        whole = shown(str(name.address if account is None else account.address))
+        return whole, None if account is None else account.id

@@ -2,6 +2,7 @@
 
 import re
 
+from mailsvc.model.legible import legible
 from mailsvc.model.outgoing import Answer
 from mailsvc.model.status import Status
 from mailsvc.wire.dialogue import Dialogue
@@ -42,7 +43,7 @@ async def read_answer(dialogue: Dialogue, patience: float) -> Answer:
         if match is None or (lines and int(match[1]) != code):
             raise BadAnswer(f"this is no reply: {line[:80]!r}")
         code = int(match[1])
-        lines.append((match[3] or b"").decode("utf-8", "backslashreplace"))
+        lines.append(legible(match[3] or b""))
         if match[2] != b"-":
             return Answer(code, tuple(lines))
     raise BadAnswer(f"its reply has more than {MOST_LINES} lines")

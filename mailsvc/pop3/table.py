@@ -8,8 +8,8 @@ from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from mailsvc.auth.sasl import as_written
 from mailsvc.errors import MailError
+from mailsvc.model.legible import legible
 from mailsvc.pop3 import authorization, logins, transaction
 from mailsvc.pop3.bodies import MessageGone
 from mailsvc.pop3.either_state import capa, lang
@@ -190,7 +190,7 @@ def _failed(session: Session, verb: bytes, error: Exception) -> Reply:
         _log.info(
             "{verb} of {user!r} from {client} failed: {error}",
             verb=verb.decode("ascii"),
-            user=session.user or as_written(session.waiting_user or b""),
+            user=session.user or legible(session.waiting_user or b""),
             client=session.client.ip,
             error=error,
         )

@@ -7,6 +7,7 @@ from enum import Enum, IntEnum
 from twisted.internet.defer import CancelledError
 
 from mailsvc.config.settings import Kind
+from mailsvc.model.legible import legible
 from mailsvc.smtp import replies
 from mailsvc.smtp.grammar import split_command
 from mailsvc.smtp.replies import Chunk, Reply
@@ -115,8 +116,7 @@ def _shown(verb: bytes, argument: bytes) -> str:
     if not verb:
         return "a login"
     said = b"%b %b" % (verb, argument) if verb in _NAMING else verb
-    text = said[:_MOST_SHOWN].decode("utf-8", "backslashreplace")
-    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
+    return legible(said[:_MOST_SHOWN])
 
 
 def answer_bad(session: Session, bad: BadLine) -> Reply:

@@ -13,6 +13,9 @@ from mailsvc.config.settings import CertificateSettings
 PATIENCE = 20.0
 
 
+_REFUSALS = {"deaf": b"550 5.1.1 nobody\r\n", "rude": b"550 5.1.1 no\0body\x1b[2J\r\n"}
+
+
 @dataclass
 class OddServer:
     """
@@ -22,7 +25,7 @@ class OddServer:
         mood: ``inject``: says more than it was asked behind STARTTLS, in the clear. ``cut``:
             hangs up behind the final dot, once. ``later``: 450 to each recipient, once.
             ``busy``: 421 to each second message on a connection. ``crowded``: bears two
-            connections. ``deaf``: knows nobody. ``none``: works.
+            connections. ``deaf``: knows nobody. ``rude``: says so with a NUL. ``none``: works.
         offers: What EHLO says.
         tls: Its certificate, which brings STARTTLS; None: it has no TLS.
     """
@@ -108,8 +111,8 @@ class OddServer:
             return b"220 go\r\n"
         if verb == b"STARTTLS":
             return b"220 go\r\n250-odd\r\n250 AUTH PLAIN\r\n250 ok\r\n250 ok\r\n"
-        if verb == b"RCPT" and self.mood == "deaf":
-            return b"550 5.1.1 nobody\r\n"
+        if verb == b"RCPT" and self.mood in _REFUSALS:
+            return _REFUSALS[self.mood]
         if verb == b"RCPT" and self.once("later"):
             return b"450 4.2.0 greylisted\r\n"
         return b"250 2.0.0 ok\r\n"

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from twisted.logger import formatEvent
 
 from mailsvc.auth.checkers import WrongPassword
 from mailsvc.config.settings import (
@@ -276,6 +277,15 @@ class TestThrottling:
         talk.says(b64encode(client.final(challenge(talk)))).waits(1).hears(b"-ERR [AUTH]")
         talk.says(b"AUTH SCRAM-SHA-256 " + b64encode(client.first)).waits(1)
         talk.hears(b"-ERR [SYS/TEMP] Too many failed logins")
+
+
+def test_a_failed_login_is_told_with_the_address(office: PostOffice) -> None:
+    """However the user wrote it: whoever looks for it in the log finds it."""
+    with logs() as heard:
+        greeted(office).says(b"AUTH PLAIN " + WRONG).hears(b"-ERR [AUTH]")
+
+    [told] = [formatEvent(one) for one in heard]
+    assert told.startswith("login as 'alice@test.com' from 127.0.0.1 failed")
 
 
 class TestLoginDelay:

@@ -3,6 +3,7 @@
 import base64
 
 import pytest
+from twisted.logger import formatEvent
 
 from mailsvc.auth.sasl import LONGEST_RESPONSE
 from mailsvc.config.settings import (
@@ -15,6 +16,7 @@ from mailsvc.config.settings import (
 )
 from mailsvc.config.units import Rate
 from mailsvc.errors import StorageFailed, TooBusy
+from tests.support.pop3_talk import logs
 from tests.support.scram_client import ScramClient
 from tests.support.smtp_talk import PASSWORD, Talk
 
@@ -135,6 +137,15 @@ def test_what_cannot_be_checked_now_is_put_off(trouble: Exception) -> None:
     talk.says(b"AUTH PLAIN " + PLAIN).hears(b"454 4.7.0 ")
     talk.passwords.trouble = None
     talk.says(b"AUTH PLAIN " + PLAIN).hears(b"235 2.7.0")
+
+
+def test_a_failed_login_is_told_with_the_address() -> None:
+    """However the user wrote it: whoever looks for it in the log finds it."""
+    with logs() as heard:
+        submission().says(b"AUTH PLAIN " + base64.b64encode(b"\0alice\0wrong")).hears(b"535")
+
+    [told] = [formatEvent(one) for one in heard]
+    assert told.startswith("login as 'alice@test.com' from 127.0.0.1 failed")
 
 
 def test_guessing_is_held_up() -> None:

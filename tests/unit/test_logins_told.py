@@ -4,11 +4,14 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
+from twisted.internet.defer import CancelledError
 from twisted.mail.pop3 import IMailbox
 
+from mailsvc.auth.checkers import WrongPassword
 from mailsvc.errors import BadResponse, MailError, StorageFailed
 from mailsvc.model.account import Account
 from mailsvc.model.address import Address
+from tests.support.pop3_talk import faults, logs
 from tests.support.scram_client import ScramClient
 from tests.support.smtp_talk import PASSWORD
 from tests.unit.test_sasl import ALICE, SCRAM, House, plain, step
@@ -73,10 +76,15 @@ def test_a_failed_login_is_told_in_the_same_way(name: str) -> None:
     assert "wrong" not in str(told._replace(detail=""))
 
 
-def test_a_failed_proof_is_told_in_the_same_way() -> None:
-    """SCRAM never says the password, and whose it was is known all the same."""
+@pytest.mark.parametrize("name", ["alice", "alic\u00ade", "\uff41lice@test.com"])
+def test_a_failed_proof_is_told_in_the_same_way(name: str) -> None:
+    """
+    SCRAM never says the password, and whose it was is known all the same.
+
+    A soft hyphen and letters of full width are other spellings of hers; RFC 4013.
+    """
     house = House()
-    client = ScramClient("alice", b"wrong")
+    client = ScramClient(name, b"wrong")
     exchange = house.begin(SCRAM)
 
     with pytest.raises(MailError):
@@ -106,6 +114,9 @@ def test_a_user_who_may_not_come_in_is_told() -> None:
         (b"postmaster", "postmaster@test.com"),
         (b"not an address", "not an address"),
         (b"\xff@test.com", r"\xff@test.com"),
+        (b"a\0b", r"a\x00b"),
+        (b"a\r\nb\x1b[2J", r"a\r\nb\x1b[2J"),
+        ("a\u202eb@test.com".encode(), r"a\u202eb@test.com"),
     ],
 )
 def test_a_name_that_nobody_has_is_told_without_an_account(name: bytes, who: str) -> None:
@@ -154,16 +165,16 @@ def test_a_database_that_is_gone_is_not_asked_again() -> None:
     assert house.told[0].account is None
 
 
-def test_a_database_that_goes_meanwhile_changes_no_answer() -> None:
+@pytest.mark.parametrize("fault", [StorageFailed, RuntimeError, CancelledError])
+def test_what_goes_wrong_meanwhile_changes_no_answer(fault: type[Exception]) -> None:
     """What the client hears is what it would have heard."""
     house = House()
     exchange = house.begin("PLAIN")
+    find = house.directory.find
 
     async def gone(address: Address) -> None:
         del address
-        raise StorageFailed
-
-    find = house.directory.find
+        raise fault
 
     async def once(address: Address) -> object:
         house.directory.find = gone  # type: ignore[method-assign]
@@ -171,8 +182,8 @@ def test_a_database_that_goes_meanwhile_changes_no_answer() -> None:
 
     house.directory.find = once  # type: ignore[method-assign, assignment]
 
-    with pytest.raises(MailError) as failed:
+    with logs() as heard, pytest.raises(WrongPassword):
         step(exchange, plain("alice@test.com", b"wrong"))
 
-    assert not isinstance(failed.value, StorageFailed)
     assert (house.told[0].account, exchange.who) == (None, ALICE)
+    assert len(faults(heard)) == (fault is RuntimeError)

@@ -1,9 +1,10 @@
 """The same daemon, and two of them, over a database server."""
 
 import time
+from base64 import b64encode
 from collections.abc import Callable
-from contextlib import suppress
-from poplib import error_proto
+from contextlib import closing, suppress
+from poplib import POP3, error_proto
 from typing import Any
 
 import pytest
@@ -153,3 +154,35 @@ def test_nodes_share_the_queue(node: Daemon, second: Daemon) -> None:
             line for one in server.messages for line in one.split(b"\r\n") if b"Subject" in line
         ]
         assert len(sent) == len(set(sent)) == 80
+
+
+def test_octets_that_a_database_does_not_take_harm_nobody(node: Daemon) -> None:
+    """PostgreSQL has no NUL: what strangers say is kept with it escaped, and work goes on."""
+    with closing(POP3("127.0.0.1", node.ports["pop3"], timeout=30)) as stranger:
+        with pytest.raises(error_proto):
+            stranger._shortcmd("AUTH PLAIN " + b64encode(b"\0a\0b\0c").decode())  # type: ignore[attr-defined]  # noqa: SLF001
+        stranger._putcmd("AUTH LOGIN")  # type: ignore[attr-defined]  # noqa: SLF001
+        for words in (b"a\0b", b"wrong"):
+            assert stranger.file.readline().startswith(b"+ ")
+            stranger._putcmd(b64encode(words).decode())  # type: ignore[attr-defined]  # noqa: SLF001
+        assert stranger.file.readline().startswith(b"-ERR [AUTH]")
+    with odd_server("rude") as server:
+        way = f"{{domains: [away.test], host: 127.0.0.1, port: {server.port}}}"
+        assert node.mailctl("settings", "set", "outbound.routes.away", way).status == 0
+        send(node, "alice", "x@away.test", subject="to the rude one")
+        wait_until(lambda: _number_of_messages(node, "alice") == 1, "the report", seconds=20)
+
+    def told(event: str) -> str:
+        rows = node.mailctl("trail", "search", "--event", event, "--json").parsed
+        return " ".join(f"{row['from']} {row['detail']}" for row in rows)
+
+    wait_until(lambda: r"a\x00b" in told("login failed"), "the login in the trail")
+    assert r"no\x00body" in told("bounced")
+    assert not node.mailctl("status", "--json").parsed["queue"]["waiting"]
+
+
+def _number_of_messages(node: Daemon, user: str) -> int:
+    client = node.pop3(user)
+    number: int = client.stat()[0]
+    client.quit()
+    return number
