@@ -71,6 +71,7 @@ class Pop3Protocol(pop3.POP3):
         """Start the conversation."""
         factory, transport = self.factory, cast("TcpTransport", self.transport)
         self._leave: Leave = nothing
+        self._conversed = False
         set_no_delay(transport)
         self._dialogue = Dialogue(transport, factory.clock, LONGEST_LINE)
         # Without the call in between, for each command.
@@ -91,6 +92,7 @@ class Pop3Protocol(pop3.POP3):
         """Let the conversation hear of it."""
         self.factory.sessions.discard(self)
         self._dialogue.lost(reason)
+        self._leave_when_over()
 
     def interrupt(self) -> None:
         """End the session as soon as it waits for its client; nothing is removed."""
@@ -126,8 +128,15 @@ class Pop3Protocol(pop3.POP3):
         except HungUp:
             pass
         finally:
-            self._leave()
             dialogue.close()
+            self._conversed = True
+            self._leave_when_over()
+
+    def _leave_when_over(self) -> None:
+        """Give the client's place back when nothing is under way and it reads nothing more."""
+        if self._conversed and self._dialogue.is_lost:
+            leave, self._leave = self._leave, nothing
+            leave()
 
     def _admit(self, client: Client) -> bytes:
         """Count the connection; give the last words for one too many."""

@@ -54,6 +54,8 @@ class Patrol(Rounds):
         self._rules = rules
         self._floor = floor
         self._directory = directory
+        self._sent_away: frozenset[int] = frozenset()
+        """Sessions of the last round that had to go: some end a little later."""
 
     async def round(self) -> None:
         """Look at each session once, and at each account once."""
@@ -70,8 +72,12 @@ class Patrol(Rounds):
                 seen[then.id] = await self._directory.by_id(then.id)
             if not _may_stay(then, seen[then.id], scope):
                 gone.append(visit.number)
-                self._log.info("{user} is logged out of {scope}", user=then.address, scope=scope)
+                if visit.number not in self._sent_away:
+                    self._log.info(
+                        "{user} is logged out of {scope}", user=then.address, scope=scope
+                    )
         self._floor.end(gone, Ending.LOCKED_OUT)
+        self._sent_away = frozenset(gone)
 
     def _is_kept_out(self, scope: Scope, visit: Visit) -> bool:
         """Tell whether a rule that came later keeps a client or a user out."""

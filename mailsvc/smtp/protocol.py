@@ -64,6 +64,7 @@ class SmtpProtocol(smtp.ESMTP):
         factory.sessions.add(self)
         set_no_delay(transport)
         self._leave: Leave = nothing
+        self._conversed = False
         self._in_transaction = False
         factory.background.start(self._converse(), "SMTP conversation")
 
@@ -79,6 +80,7 @@ class SmtpProtocol(smtp.ESMTP):
         """Pass it on; what is under way goes on to its end."""
         self.factory.sessions.discard(self)
         self._dialogue.lost(reason)
+        self._leave_when_over()
 
     def interrupt(self) -> None:
         """Say 421 as soon as nothing is under way."""
@@ -110,8 +112,15 @@ class SmtpProtocol(smtp.ESMTP):
         except HungUp:
             pass
         finally:
-            self._leave()
             dialogue.close()
+            self._conversed = True
+            self._leave_when_over()
+
+    def _leave_when_over(self) -> None:
+        """Give the client's place back when nothing is under way and it reads nothing more."""
+        if self._conversed and self._dialogue.is_lost:
+            leave, self._leave = self._leave, nothing
+            leave()
 
     def _admit(self, client: Client) -> bytes:
         """Count the connection; give the last words for one too many."""

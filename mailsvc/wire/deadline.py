@@ -51,19 +51,19 @@ class Deadline:
         self._unread = 0
         """Octets that the client had not read when we last looked."""
 
-    def begin(self, timeout: float, latest: float, *, strict: bool = False) -> None:
+    def begin(self, timeout: float, latest: float, unread: int = 0) -> None:
         """
         Begin a wait.
 
         Args:
             timeout: Seconds in which something must come, or be read.
             latest: When it is over whatever the client does.
-            strict: Whether reading does not help.
+            unread: Octets that the client has not read yet; 0: nobody has asked.
         """
         now = self._clock.seconds()
         self._at = at = min(now + timeout, latest)
-        self._latest = at if strict else latest
-        self._patience, self._unread = timeout, 0
+        self._latest = latest
+        self._patience, self._unread = timeout, unread
         if self._timer is None:
             self._look_later(now, at)
         elif self._looks_at > at or self._looks_at > now + timeout / LOOKS:

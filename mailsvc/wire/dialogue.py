@@ -28,12 +28,16 @@ from mailsvc.wire.interruptions import (
     Stopping,
     TimedOut,
 )
-from mailsvc.wire.transport import TlsTransport, Transport
+from mailsvc.wire.transport import TlsTransport, Transport, unread_octets
 
 MOST_BUFFERED = 64 * 1024
 """Octets that may wait while a command is being worked on; then reading pauses."""
 CLOSE_PATIENCE = 10.0
+"""Seconds for a client to say good-bye when it has heard our last words."""
+READ_PATIENCE = 60.0
 """Seconds in which a client must read some of our last words."""
+LONGEST_CLOSE = 900.0
+"""Seconds for all of them: what our kernel holds at most, at 4 KiB a second."""
 _NEVER = float("inf")
 
 
@@ -55,6 +59,7 @@ class Dialogue:
         "_blocked",
         "_buffer",
         "_clock",
+        "_closing",
         "_deadline",
         "_ended",
         "_latest",
@@ -67,6 +72,7 @@ class Dialogue:
         "_waiter",
         "channel",
         "fault",
+        "is_lost",
         "longest_line",
         "session_end",
         "unsent",
@@ -90,6 +96,8 @@ class Dialogue:
         """What the client talks over: TLS or not."""
         self.fault: BaseException | None = None
         """Why the connection was lost; None: it was not, or nobody knows."""
+        self.is_lost = False
+        """Whether there is no connection any more."""
         self._agreed = False
         self._buffer = b""
         self._at = 0
@@ -97,6 +105,8 @@ class Dialogue:
         self.unsent = 0
         """Octets that were written and not yet flushed."""
         self._ended: type[Exception] | None = None
+        self._closing = False
+        """Whether we have hung up, and the client still reads."""
         self._waiter: Pause | None = None
         self._resting: Deferred[None] | None = None
         self._deadline = Deadline(transport, clock, self._be_over)
@@ -126,6 +136,7 @@ class Dialogue:
         """Note that the connection is gone."""
         self.fault = None if reason is None else reason.value
         self._end(HungUp)
+        self.is_lost, self._closing = True, False
         self._deadline.cancel()
 
     def handshaken(self) -> None:
@@ -134,9 +145,16 @@ class Dialogue:
         self._wake()
 
     def interrupt(self) -> None:
-        """Make the conversation hear ``Stopping`` as soon as it waits for the client."""
+        """
+        Make the conversation hear ``Stopping`` as soon as it waits for the client.
+
+        A client that reads our last words has a few seconds left for them.
+        """
         if self._ended is None:
             self._end(Stopping)
+        elif self._closing:
+            self._closing = False
+            self._hurry()
 
     def pauseProducing(self) -> None:
         """Twisted's buffer is full: the client reads slowly."""
@@ -264,7 +282,7 @@ class Dialogue:
             HungUp, TimedOut, Stopping: There is no TLS, and the connection is of no use.
         """
         until = self._clock.seconds() + timeout
-        await self.send(b"", timeout)
+        await self.send(b"", timeout, strict=True)
         self._drop_buffer()
         self._resume()
         transport = cast("TlsTransport", self._transport)
@@ -340,12 +358,13 @@ class Dialogue:
             self.unsent = 0
             self._transport.write(octets)
 
-    async def send(self, octets: bytes, timeout: float) -> None:
+    async def send(self, octets: bytes, timeout: float, *, strict: bool = False) -> None:
         """
         Say something long now, and wait while the client is slow to read.
 
         Args:
             timeout: Seconds in which the client must read something.
+            strict: Whether it must read everything in that time.
 
         Raises:
             HungUp, TimedOut: The client will not read it.
@@ -354,28 +373,42 @@ class Dialogue:
         self.flush()
         if self._ended is HungUp:
             raise HungUp
+        until = self._clock.seconds() + timeout
         while self._blocked:
-            await self._wait(timeout)
+            if strict:
+                await self._wait(until - self._clock.seconds(), strict=True)
+            else:
+                await self._wait(timeout, unread=unread_octets(self._transport))
 
     def close(self) -> None:
         """
         Say what is left to say and hang up; a client that does not read it is cut off.
 
-        One that reads slowly gets all of it, unless we are in a hurry ourselves.
+        One that reads slowly gets all of it in ``LONGEST_CLOSE``, unless we are in a hurry.
         """
         self.flush()
         how = self._ended
         if how is HungUp:
             return
-        if how is TimedOut and self._blocked:
-            self.abort()
+        now = self._clock.seconds()
+        if how is TimedOut and self._blocked and now < self._latest:
+            self.abort()  # it has read nothing for long
             return
-        self._ended = HungUp
+        self._ended, self._closing = HungUp, how is None
         # TLS waits for the client's good-bye, which stands behind what is dropped now.
         self._resume()
         self._transport.unregisterProducer()
+        unread = unread_octets(self._transport)
         self._transport.loseConnection()
-        self._deadline.begin(CLOSE_PATIENCE, _NEVER, strict=how is not None)
+        if how is None and unread:
+            latest = max(self.session_end, now + CLOSE_PATIENCE)
+            self._deadline.begin(READ_PATIENCE, min(latest, now + LONGEST_CLOSE), unread)
+        else:
+            self._hurry()
+
+    def _hurry(self) -> None:
+        """Let a client have a few seconds for our last words, and no more."""
+        self._deadline.begin(CLOSE_PATIENCE, self._clock.seconds() + CLOSE_PATIENCE)
 
     def abort(self) -> None:
         """Hang up at once."""
@@ -405,11 +438,14 @@ class Dialogue:
             self._resume()
         await self._wait(timeout)
 
-    def _wait(self, timeout: float, *, strict: bool = False) -> Pause:
+    def _wait(self, timeout: float, *, strict: bool = False, unread: int = 0) -> Pause:
         """Give the wait for the next thing that happens on the connection."""
         if self._ended is not None:
             raise self._ended
-        self._deadline.begin(timeout, self._latest, strict=strict)
+        latest = self._latest
+        if strict:
+            latest = min(latest, self._clock.seconds() + timeout)
+        self._deadline.begin(timeout, latest, unread)
         waiter = self._waiter = Pause()
         return waiter
 

@@ -28,9 +28,11 @@ def test_a_client_with_too_many_connections_is_sent_away() -> None:
 
 
 def test_a_connection_that_ends_makes_room() -> None:
-    """After QUIT, and after a lost line."""
+    """After QUIT, when the client has read all, and after a lost line."""
     place = office(LimitSettings(client_connections=1))
-    place.connect(STRANGER).hears(b"+OK").says(b"QUIT").hears(b"+OK").is_hung_up_on()
+    first = place.connect(STRANGER).hears(b"+OK").says(b"QUIT").hears(b"+OK")
+    place.connect(STRANGER).hears(b"-ERR [SYS/TEMP] too many connections").loses_its_line()
+    first.is_hung_up_on().loses_its_line()
     place.connect(STRANGER).hears(b"+OK").loses_its_line()
 
     place.connect(STRANGER).hears(b"+OK")

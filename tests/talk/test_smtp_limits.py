@@ -67,7 +67,7 @@ class TestConnections:
 
     @pytest.mark.parametrize("how", ["quit", "hang up", "time-out", "interrupt", "errors"])
     def test_a_connection_that_ends_makes_room(self, how: str) -> None:
-        """However it ends."""
+        """However it ends; while the client still reads our last words it has its place."""
         settings = SmtpSettings(greeting_delay=0, tarpit=0, most_errors=1)
         first = stranger(settings, LimitSettings(client_connections=1)).skips()
         match how:
@@ -81,6 +81,9 @@ class TestConnections:
                 first.protocol.interrupt()
             case _:
                 first.says(b"WHAT")
+        if how != "hang up":
+            another(first).hears(b"421 4.7.0 Too many").hangs_up()
+            first.hangs_up()
 
         another(first).hears(b"220")
 

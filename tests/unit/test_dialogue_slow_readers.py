@@ -2,7 +2,7 @@
 
 import pytest
 
-from mailsvc.wire.dialogue import CLOSE_PATIENCE
+from mailsvc.wire.dialogue import CLOSE_PATIENCE, LONGEST_CLOSE
 from mailsvc.wire.interruptions import HungUp, TimedOut
 from tests.unit.test_dialogue_waits import Line
 
@@ -10,8 +10,8 @@ from tests.unit.test_dialogue_waits import Line
 class Slow(Line):
     """A dialogue whose client has not read a large reply yet."""
 
-    def __init__(self, unread: int = 1_000_000) -> None:
-        super().__init__()
+    def __init__(self, unread: int = 1_000_000, longest_session: float = 1e9) -> None:
+        super().__init__(longest_session)
         self.transport.unread = unread
 
     def read(self, seconds: int, octets: int = 1) -> None:
@@ -54,7 +54,7 @@ class TestSending:
             silent += 1
 
         assert line.ended == [TimedOut]
-        assert 120 - 30 <= silent <= 120 + 30
+        assert 120 <= silent <= 120 + 30
 
     def test_who_reads_nothing_is_cut_off_in_its_time(self, line: Slow) -> None:
         """Looking more often stretches nothing."""
@@ -76,19 +76,45 @@ class TestSending:
 
         assert line.ended == [TimedOut]
 
-    def test_a_short_wait_behind_a_long_one_is_looked_at_in_time(self) -> None:
+    @pytest.mark.parametrize(("first", "second"), [(600, 120), (600, 400)])
+    def test_a_wait_behind_another_is_looked_at_in_its_own_time(
+        self, first: int, second: int
+    ) -> None:
         """Its client reads only at the start of it."""
         line = Slow()
-        line.start(line.dialogue.line(600))
+        line.start(line.dialogue.line(first))
         line.dialogue.received(b"RETR 1\r\n")
         line.dialogue.pauseProducing()
-        line.start(line.dialogue.send(b"x", 120))
+        line.start(line.dialogue.send(b"x", second))
 
-        line.clock.advance(30)
-        line.read(60)
-        line.clock.pump([1] * 60)
-
+        line.read(1)
+        line.clock.pump([1] * (second - 1))
         assert line.ended == [b"RETR 1"]
+        line.clock.pump([1] * (second // 4 + 1))
+
+        assert line.ended == [b"RETR 1", TimedOut]
+
+    def test_what_was_read_at_once_counts(self, line: Slow) -> None:
+        """Before anybody has looked."""
+        line.start(line.dialogue.send(b"x", 120))
+        line.read(1)
+
+        line.clock.pump([1] * 119)
+        assert line.ended == []
+        line.clock.pump([1] * 31)
+
+        assert line.ended == [TimedOut]
+
+    def test_its_time_ends_with_it(self, line: Slow) -> None:
+        """Nothing that comes later is measured by it."""
+        line.start(line.dialogue.send(b"x", 120))
+        line.dialogue.resumeProducing()
+
+        line.clock.pump([1] * 500)
+        line.start(line.dialogue.line(10))
+        line.dialogue.received(b"NOOP\r\n")
+
+        assert line.ended == [None, b"NOOP"]
 
 
 class TestSilence:
@@ -116,13 +142,18 @@ class TestSilence:
 
         assert line.ended == [TimedOut]
 
-    def test_tls_is_agreed_in_its_time(self) -> None:
-        """A stranger does not stretch that by reading slowly."""
+    @pytest.mark.parametrize("blocked", [True, False])
+    def test_tls_is_agreed_in_its_time(self, *, blocked: bool) -> None:
+        """A stranger does not stretch that by reading slowly, neither before it nor in it."""
         line = Slow()
         line.transport.startTLS = lambda _: None  # type: ignore[attr-defined]
+        if blocked:
+            line.dialogue.pauseProducing()
         line.start(line.dialogue.start_tls(None, 30))
 
-        line.read(30)
+        line.read(29)
+        assert line.ended == []
+        line.read(1)
 
         assert line.ended == [TimedOut]
 
@@ -134,9 +165,44 @@ class TestLastWords:
         """A client that asks for its mail and says QUIT at once may need its time for it."""
         line.dialogue.close()
 
-        line.read(10_000)
+        line.read(300)
         assert not line.transport.aborted
-        line.clock.pump([1] * round(CLOSE_PATIENCE * 1.25))
+        line.clock.pump([1] * 59)
+        assert not line.transport.aborted
+        line.clock.pump([1] * 16)
+
+        assert line.transport.aborted
+        assert not line.clock.getDelayedCalls()
+
+    def test_nobody_reads_for_ever(self, line: Slow) -> None:
+        """A stranger would hold a connection as long as he likes."""
+        line.dialogue.close()
+
+        line.read(round(LONGEST_CLOSE) - 1)
+        assert not line.transport.aborted
+        line.read(1)
+
+        assert line.transport.aborted
+
+    @pytest.mark.parametrize(("left", "until"), [(100, 100), (5, CLOSE_PATIENCE)])
+    def test_a_session_is_no_longer_for_it(self, left: int, until: float) -> None:
+        """What is over whatever happens is over, too."""
+        line = Slow(longest_session=1000)
+        line.clock.advance(1000 - left)
+        line.dialogue.close()
+
+        line.read(round(until) - 1)
+        assert not line.transport.aborted
+        line.read(1)
+
+        assert line.transport.aborted
+
+    def test_nothing_to_read_is_over_soon(self) -> None:
+        """Only the client's good-bye is waited for."""
+        line = Slow(unread=0)
+        line.dialogue.close()
+
+        line.clock.pump([1] * round(CLOSE_PATIENCE))
 
         assert line.transport.aborted
 
@@ -146,6 +212,19 @@ class TestLastWords:
         line.dialogue.close()
 
         line.read(round(CLOSE_PATIENCE))
+
+        assert line.transport.aborted
+
+    def test_the_hurry_may_come_later(self, line: Slow) -> None:
+        """Once: who asks again and again stretches nothing."""
+        line.dialogue.close()
+        line.read(100)
+        for _ in range(round(CLOSE_PATIENCE) - 1):
+            line.dialogue.interrupt()
+            line.read(1)
+        assert not line.transport.aborted
+
+        line.read(1)
 
         assert line.transport.aborted
 
@@ -161,12 +240,29 @@ class TestLastWords:
         line.start(line.dialogue.line(1))
         assert line.ended == [TimedOut, HungUp]
 
-    def test_nothing_is_looked_at_behind_the_end(self, line: Slow) -> None:
+    def test_who_reads_at_a_fixed_end_hears_of_it(self, line: Slow) -> None:
+        """It was not silent."""
+        line.dialogue.limit_transaction(300)
+        line.start(line.dialogue.send(b"x", 120))
+        line.read(300)
+        assert line.ended == [TimedOut]
+
+        line.dialogue.write(b"421 too late\r\n")
+        line.dialogue.close()
+
+        assert line.transport.written.endswith(b"421 too late\r\n")
+        assert not line.transport.aborted
+
+    @pytest.mark.parametrize("interrupted", [False, True])
+    def test_nothing_is_looked_at_behind_the_end(self, line: Slow, *, interrupted: bool) -> None:
         """The connection is lost while the last words are read."""
         line.dialogue.close()
         line.read(5)
 
         line.dialogue.lost()
+        if interrupted:
+            line.dialogue.interrupt()
 
+        assert line.dialogue.is_lost
         assert not line.clock.getDelayedCalls()
         assert not line.transport.aborted

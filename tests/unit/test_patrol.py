@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 from twisted.internet.task import Clock
+from twisted.logger import formatEvent
 
 from mailsvc.errors import StorageFailed
 from mailsvc.model.account import Account, Scope, Verifier
@@ -12,6 +13,7 @@ from mailsvc.model.envelope import Client
 from mailsvc.model.ids import AccountId, CredentialId
 from mailsvc.model.session import Ending, Visit
 from mailsvc.service.patrol import EVERY, Patrol
+from tests.support.pop3_talk import logs
 from tests.support.smtp_talk import MemoryDirectory, make_account
 
 ALICE = make_account("alice", 1)
@@ -132,3 +134,19 @@ def test_a_database_that_does_not_answer_sends_nobody_away() -> None:
     clock.advance(EVERY)
 
     assert [number for number, _ in floor.ended] == [1]
+
+
+def test_a_session_that_takes_its_time_to_end_is_told_once() -> None:
+    """Its client still reads our last words."""
+    floor, clock = Floor(), Clock()
+    floor.enter(1, ALICE)
+    floor.enter(2, ALICE, Scope.SMTP)
+    patrol = Patrol(floor, Accounts(), clock)
+    patrol.startService()
+
+    with logs() as heard:
+        clock.pump([EVERY] * 3)
+
+    assert len(floor.ended) == 6
+    told = [formatEvent(one) for one in heard if "logged out" in (one["log_format"] or "")]
+    assert told == ["alice@test.com is logged out of pop3", "alice@test.com is logged out of smtp"]

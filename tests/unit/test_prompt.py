@@ -155,6 +155,23 @@ class TestWriting:
         assert line.sent() == [b"four"]
         assert not line.turns.writers
 
+    def test_what_waits_for_the_end_of_the_turn_is_not_read_yet(self) -> None:
+        """Nor what the kernel has no room for, where it does not tell what it holds."""
+        line = _Line()
+        line.kernel.room = 100
+        line.write(b"a" * 10)
+        assert line.connection.unread_octets() == 10
+
+        line.write(LARGE)
+        assert line.connection.unread_octets() == 10 + len(LARGE) - 100
+        line.kernel.room = 50
+        line.connection.doWrite()
+        line.write(LARGE)
+
+        assert line.connection.unread_octets() == 10 + 2 * len(LARGE) - 150
+        line.connection.connectionLost(Failure(ConnectionDone()))
+        assert line.connection.unread_octets() == 0
+
     def test_who_has_the_turn_alone_does_not_wait(self) -> None:
         """There is nobody whose words could leave together with its own."""
         line = _Line()

@@ -270,11 +270,17 @@ class TestRealSockets:
         line.turn_until(lambda: line.server.wire.unread_octets() == 0)
         line.client.wire.pauseProducing()
 
+        line.server.wire.socket.setsockopt(SOL_SOCKET, SO_SNDBUF, 64 * KIB)
         line.server.wire.write(b"x" * 3_000 * KIB)
         line.reactor.iterate(0)
         at_first = line.server.wire.unread_octets()
         # The client's host takes some before its user reads.
         assert 2_000 * KIB < at_first < 3_100 * KIB
+        wire = line.server.wire
+        ours = len(wire.dataBuffer) - wire.offset + wire._tempDataLen  # noqa: SLF001 - Twisted's
+        assert 0 < ours < at_first
+        line.server.wire.write(b"y" * 1000 * KIB)
+        assert at_first + 1000 * KIB <= line.server.wire.unread_octets() <= at_first + 1100 * KIB
         line.client.wire.resumeProducing()
         line.turn_until(lambda: line.server.wire.unread_octets() < at_first)
         line.turn_until(lambda: line.server.wire.unread_octets() == 0)
