@@ -31,6 +31,10 @@ _MOST_TOLD = 16 * KIB
 _GO_ON, _CLOSING = 354, 421
 """RFC 5321 sections 4.1.1.4 and 3.8."""
 _HIDDEN = "(not shown)"
+_LONGEST_TALK = 3600.0
+"""Seconds for a message without its octets, up to its final dot."""
+_LEAST_RATE = 1024.0
+"""Octets a second: who reads on, but more slowly, must let others have the connection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,6 +212,13 @@ class Conversation:
         trouble = self._cannot_be(mail)
         if trouble is not None:
             return (trouble,) * len(mail.recipients)
+        self._dialogue.limit_transaction(_LONGEST_TALK + mail.octets / _LEAST_RATE)
+        try:
+            return await self._hand_over(mail, pieces)
+        finally:
+            self._dialogue.limit_transaction(None)
+
+    async def _hand_over(self, mail: Outgoing, pieces: Pieces) -> tuple[Fate, ...]:
         chunking = "CHUNKING" in self.extensions
         commands = [self._mail(mail), *(self._rcpt(one) for one in mail.recipients)]
         answers = await self._ask_all(commands if chunking else [*commands, "DATA"])
@@ -342,6 +353,7 @@ class Conversation:
         """Say the last octets of a message; from then on the server may have it."""
         try:
             await self._dialogue.send(octets, self._patience.block)
+            self._dialogue.limit_transaction(None)  # hanging up now would send it twice
             answer = await read_answer(self._dialogue, self._patience.end)
         except (HungUp, TimedOut, Stopping, BadAnswer) as error:
             self.transcript.note("-", f"after the end of the message: {_why(error)}")

@@ -334,6 +334,70 @@ def test_a_server_that_does_not_read_is_left() -> None:
         server.run(talk())
 
 
+class _Drips(FarServer):
+    """Reads an octet each second once it has the start of a message, and all after *seconds*."""
+
+    unread = 1_000_000
+    seconds = 1e9
+
+    def write(self, data: bytes) -> None:
+        """Hear it; some of it stays in the buffers."""
+        super().write(data)
+        if self._text is not None and self._buffer and self.unread > 0:
+            self.dialogue.pauseProducing()
+
+    def unread_octets(self) -> int:
+        """Tell what it has not read."""
+        return self.unread
+
+    def _carry(self) -> None:
+        super()._carry()
+        self.unread -= 1
+        if self.unread > 0 and self.clock.seconds() >= self.seconds:
+            self.unread = 0
+            self.dialogue.resumeProducing()
+
+
+@pytest.mark.parametrize(("octets", "longest"), [(46, 3600), (3_686_400, 7200)])
+def test_a_server_that_reads_drop_by_drop_is_left(octets: int, longest: int) -> None:
+    """It would keep a connection from others as long as it likes."""
+    server = _Drips(("PIPELINING",))
+
+    async def talk() -> None:
+        await server.conversation.greet()
+        await server.conversation.send(_mail(CONTENT, octets=octets), pieces_of(CONTENT))
+
+    with pytest.raises(Broken, match="inside the message"):
+        server.run(talk(), seconds=10_000)
+
+    assert longest <= server.clock.seconds() <= longest + 2
+
+
+def test_a_slow_answer_to_a_whole_message_is_waited_for() -> None:
+    """Hanging up behind the final dot would send it twice: the hour counts up to there."""
+    server = _Drips(("PIPELINING",), {"content": None})
+    server.seconds = 3500
+    server.clock.callLater(4099, lambda: server.dialogue.received(b"250 2.0.0 at last\r\n"))
+
+    async def talk() -> tuple[Fate, ...]:
+        await server.conversation.greet()
+        return await server.conversation.send(_mail(CONTENT), pieces_of(CONTENT))
+
+    assert _outcomes(server.run(talk(), seconds=10_000)) == ["done"]
+    assert server.clock.seconds() > 4000
+
+
+def test_what_it_says_can_be_read_and_stored() -> None:
+    """PostgreSQL takes no NUL, and a terminal does what an escape tells it."""
+    server = FarServer(say={"RCPT": "550 5.1.1 no\0body\x1b[2J \u00fcber \u202e"})
+
+    [fate] = _send(server, _mail(CONTENT))
+
+    assert fate.outcome is Outcome.BOUNCE
+    assert r"no\x00body\x1b[2J über \u202e" in fate.text
+    assert server.conversation.transcript.lines[-1].isprintable()
+
+
 @given(st.text(st.characters(max_codepoint=126, min_codepoint=1), max_size=40))
 def test_xtext_is_read_as_it_is_written(text: str) -> None:
     """And fits into a parameter."""
