@@ -1,6 +1,7 @@
 """POP3 on Twisted: sockets and time-outs; what is said is decided in ``table``."""
 
 from collections.abc import Awaitable, Callable
+from enum import Enum, auto
 from typing import Any, ClassVar, cast
 
 from twisted.internet.defer import Deferred
@@ -51,6 +52,19 @@ _IN_A_ROW = 100
 """Commands of one client, and a group behind the last, before the others get their turn."""
 
 
+class _Pause(Enum):
+    """What a conversation waits for between two commands."""
+
+    TURN = auto()
+    """The others get theirs."""
+    READER = auto()
+    """The client reads what was said."""
+
+
+_Left = Reply | Awaitable[Reply] | _Pause
+"""What cannot be answered at once."""
+
+
 @implementer(IHandshakeListener)
 class Pop3Protocol(pop3.POP3):
     """
@@ -72,6 +86,8 @@ class Pop3Protocol(pop3.POP3):
         factory, transport = self.factory, cast("TcpTransport", self.transport)
         self._leave: Leave = nothing
         self._conversed = False
+        self._left: _Left | None = None
+        self._commands = 0
         set_no_delay(transport)
         self._dialogue = Dialogue(transport, factory.clock, LONGEST_LINE)
         # Without the call in between, for each command.
@@ -183,34 +199,77 @@ class Pop3Protocol(pop3.POP3):
 
     async def _answer_all(self, session: Session) -> str:
         """Answer one command after the other; give how the session ended."""
-        dialogue, commands = self._dialogue, 0
+        dialogue = self._dialogue
         dialogue.write(GREETING.octets)
         while True:
-            # Most lines are there, and most replies need no waiting: no coroutine for those.
+            left, self._left = self._left, None
+            if left is None:
+                left = self._answer_ready(session)
+            if left is None:
+                await self._wait(session)
+            elif left is _Pause.TURN:
+                self._commands = 0
+                await self._give_turn()
+            elif left is _Pause.READER:
+                await dialogue.send(b"", self.factory.settings.pop3.stalled_timeout)
+            else:
+                reply = left if isinstance(left, Reply) else await left
+                if reply[1:] == PLAIN:
+                    self._left = self._write(session, reply)
+                elif how := await self._say_and_do(session, reply):
+                    return how
+
+    def _answer_ready(self, session: Session) -> _Left | None:
+        """
+        Answer what is there, up to what must be waited for; give that. None: the next command.
+
+        Most lines are there, and most replies need no waiting: no coroutine for those.
+        """
+        while self._commands < _IN_A_ROW:
             found = self._hear(session)
             if found is None:
-                await self._wait(session)
-                continue
-            reply = found if isinstance(found, Reply) else await found
-            commands += 1
-            if reply[1:] == PLAIN:
-                dialogue.write(reply.octets)
-                if dialogue.pending and dialogue.unsent < _GROUP:
-                    commands += self._answer_group(session)
-                if dialogue.unsent >= _GROUP:
-                    await dialogue.send(b"", self.factory.settings.pop3.stalled_timeout)
-            elif how := await self._say_and_do(session, reply):
-                return how
-            if commands >= _IN_A_ROW:
-                commands = 0
-                await self._give_turn()
+                return None
+            self._commands += 1
+            if not isinstance(found, Reply) or found[1:] != PLAIN:
+                return found
+            if self._write(session, found) is not None:
+                return _Pause.READER
+        return _Pause.TURN
+
+    def _write(self, session: Session, reply: Reply) -> _Pause | None:
+        """Write a reply, and those to a group behind it."""
+        dialogue = self._dialogue
+        dialogue.write(reply.octets)
+        if dialogue.pending and dialogue.unsent < _GROUP:
+            self._commands += self._answer_group(session)
+        return _Pause.READER if dialogue.unsent >= _GROUP else None
+
+    def _answer_at_once(self) -> bool:
+        """Answer while the conversation sleeps: waking it costs as much as most commands."""
+        session, dialogue = self._known, self._dialogue
+        if session is None:
+            return False
+        self._commands = self._answer_group(session)
+        # A line that has begun is the conversation's: it drops one that is too long.
+        if dialogue.pending:
+            full = dialogue.unsent >= _GROUP
+            self._left = _Pause.READER if full else self._answer_ready(session)
+            if self._left is not None or dialogue.pending:
+                return False
+        dialogue.flush()
+        if session.open_maildrop is not None:
+            session.open_maildrop.look_ahead()
+        return True
 
     def _answer_group(self, session: Session) -> int:
         """Answer some commands that came together, if that needs no waiting; give how many."""
         dialogue = self._dialogue
         if self.factory.logs_commands or not may_answer_group(session):
             return 0
-        replies, octets = answer_group(session, dialogue.seen(GROUP), _GROUP - dialogue.unsent)
+        lines = dialogue.seen(GROUP)
+        if not lines:
+            return 0
+        replies, octets = answer_group(session, lines, _GROUP - dialogue.unsent)
         dialogue.take(octets)
         for reply in replies:
             dialogue.write(reply)
@@ -235,7 +294,8 @@ class Pop3Protocol(pop3.POP3):
         self._dialogue.flush()
         if session.open_maildrop is not None:
             session.open_maildrop.look_ahead()
-        return self._dialogue.rest_of_line(self.factory.settings.pop3.idle_timeout)
+        timeout = self.factory.settings.pop3.idle_timeout
+        return self._dialogue.rest_of_line(timeout, self._answer_at_once)
 
     async def _say_and_do(self, session: Session, reply: Reply) -> str:
         """Say a reply and do what comes of it; give how the session ended, or nothing."""

@@ -140,15 +140,13 @@ def answer_group(session: Session, lines: bytes, most: int) -> tuple[list[bytes]
     numbers = lines.split()[1::2]
     replies: list[bytes] = []
     try:
-        for reply in transaction.retr_group(session, numbers):
-            replies.append(reply)
-            most -= len(reply)
-            if most <= 0:
-                break
+        transaction.retr_group(session, numbers, most, replies)
     except Exception:  # noqa: BLE001 - logged; the command is answered by itself
         _log.failure("RETR in a group failed")
     if replies:
         session.errors = 0
+    if len(replies) == len(numbers):
+        return replies, len(lines)
     return replies, sum(map(len, numbers[: len(replies)])) + len(replies) * _AROUND
 
 

@@ -1,6 +1,6 @@
 """The commands of the TRANSACTION state, and the UPDATE state; RFC 1939 sections 5 to 7."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
@@ -72,16 +72,16 @@ def retr(session: Session, argument: bytes) -> Reply | Awaitable[Reply]:
     return _fetch(session, index) if octets is None else _give(session, maildrop, index, octets)
 
 
-def retr_group(session: Session, numbers: Iterable[bytes]) -> Iterator[bytes]:
+def retr_group(session: Session, numbers: Iterable[bytes], most: int, replies: list[bytes]) -> None:
     """
     Send some messages that are in memory; the client must be one that ``understands_all``.
 
     Args:
         session: Whose.
         numbers: Message-numbers of ten digits at most.
-
-    Returns:
-        The replies for the first of them, up to one that is not in memory, not there or marked.
+        most: Octets of all replies together; only the last one may go beyond.
+        replies: Gets the replies for the first of them, up to one that is not in memory, not
+            there or marked.
     """
     maildrop = session.maildrop
     for number in numbers:
@@ -90,7 +90,10 @@ def retr_group(session: Session, numbers: Iterable[bytes]) -> Iterator[bytes]:
         if reply is None:
             return
         session.note_fetched(maildrop.messages[index])
-        yield reply
+        replies.append(reply)
+        most -= len(reply)
+        if most <= 0:
+            return
 
 
 async def _fetch(session: Session, index: int) -> Reply:

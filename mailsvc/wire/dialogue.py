@@ -8,7 +8,7 @@ Replies leave together when the conversation next waits.
 """
 
 import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import cast
 
 from twisted.internet.defer import Deferred
@@ -40,6 +40,12 @@ LONGEST_CLOSE = 900.0
 """Seconds for all of them: what our kernel holds at most, at 4 KiB a second."""
 _NEVER = float("inf")
 
+Eager = Callable[[], bool]
+"""
+Answers what has come, where nothing must be waited for. True: all of it, and the wait goes on as
+if it had just begun; False: the conversation must go on.
+"""
+
 
 @implementer(IPushProducer)
 class Dialogue:
@@ -61,6 +67,7 @@ class Dialogue:
         "_clock",
         "_closing",
         "_deadline",
+        "_eager",
         "_ended",
         "_latest",
         "_out",
@@ -108,10 +115,11 @@ class Dialogue:
         self._closing = False
         """Whether we have hung up, and the client still reads."""
         self._waiter: Pause | None = None
+        self._eager: tuple[Eager, float] | None = None
+        """What is asked first when something comes, and seconds of the wait behind that."""
         self._resting: Deferred[None] | None = None
         self._deadline = Deadline(transport, clock, self._be_over)
-        self._paused = False
-        self._blocked = False
+        self._paused = self._blocked = False
         self._skipping = b""
         transport.registerProducer(self, True)
 
@@ -124,11 +132,10 @@ class Dialogue:
         if self._at < len(self._buffer):
             octets = self._buffer[self._at :] + octets
         self._buffer, self._at = octets, 0
-        waiter = self._waiter
-        if waiter is not None and not self._blocked:
-            self._waiter = None
-            self._deadline.end()
-            waiter.end()
+        if self._waiter is not None and not self._blocked:
+            if self._eager is not None and self._is_answered(*self._eager):
+                return
+            self._wake()
         if len(self._buffer) - self._at > MOST_BUFFERED and (self._waiter is None or self._blocked):
             self._pause()
 
@@ -186,11 +193,15 @@ class Dialogue:
             await self.rest_of_line(timeout)
         return line
 
-    def rest_of_line(self, timeout: float) -> Awaitable[None]:
+    def rest_of_line(self, timeout: float, eager: Eager | None = None) -> Awaitable[None]:
         """
         Let the client hear us, and wait for what ``ready_line`` has missed; errors as in ``line``.
 
         Mostly no coroutine: with short commands it would cost as much as all else here.
+
+        Args:
+            timeout: Seconds of silence that are allowed.
+            eager: Asked first when something comes.
         """
         if self._skipping:
             self._drop_buffer()
@@ -200,7 +211,9 @@ class Dialogue:
         if self._blocked or self._paused:
             return self._more(timeout)
         self.flush()
-        return self._wait(timeout)
+        waiting = self._wait(timeout)
+        self._eager = None if eager is None else (eager, timeout)
+        return waiting
 
     def ready_line(self) -> bytes | None:
         """Give the client's next line, as ``line`` does; None: it is not there yet."""
@@ -447,7 +460,22 @@ class Dialogue:
             latest = min(latest, self._clock.seconds() + timeout)
         self._deadline.begin(timeout, latest, unread)
         waiter = self._waiter = Pause()
+        self._eager = None
         return waiter
+
+    def _is_answered(self, eager: Eager, timeout: float) -> bool:
+        """Ask; what goes wrong is the conversation's to hear."""
+        try:
+            answered = eager()
+        except Exception as error:  # noqa: BLE001 - raised where the conversation waits
+            waiter, self._waiter = self._waiter, None
+            self._deadline.end()
+            if waiter is not None:
+                waiter.fail(error)
+            return True
+        if answered and self._waiter is not None:
+            self._deadline.begin(timeout, self._latest)
+        return answered
 
     def _be_over(self) -> None:
         """Hear that nothing came in time, or that our last words were not read."""

@@ -12,6 +12,7 @@ from twisted.internet._newtls import startTLS
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
+from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
@@ -40,6 +41,7 @@ class _Prompt(tcp.Connection):
     """
 
     bufferSize = _READ
+    _shouldShutdown = False  # closing does the same: nobody else has the socket
     _held = b""
     """What is sent at the end of the turn."""
 
@@ -81,7 +83,7 @@ class _Prompt(tcp.Connection):
         if self._is_filled:
             super().loseConnection()
         elif self.connected and not self._aborting:
-            self.connectionLost(Failure(CONNECTION_DONE))
+            self.connectionLost(connectionDone)  # one for all: making it costs as much as the rest
 
     def abortConnection(self) -> None:
         """Say nothing any more."""

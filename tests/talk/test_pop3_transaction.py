@@ -349,6 +349,14 @@ class TestGrammar:
         talk.says(b"x" * length, b"STAT").hears(b"-ERR the line is too long", b"+OK 3 ")
         talk.hears_nothing().is_still_connected()
 
+    def test_a_line_without_an_end_fills_no_memory(self, talk: Talk) -> None:
+        """However it comes."""
+        for _ in range(300):
+            talk.sends(b"x" * 1000)
+
+        assert len(talk._protocol._dialogue._buffer) < 2000  # noqa: SLF001 - nobody else knows
+        talk.says(b"", b"STAT").hears(b"-ERR the line is too long", b"+OK 3 ")
+
     def test_who_says_nothing_right_is_sent_away(self, talk: Talk) -> None:
         """Stock Twisted listens for ever."""
         with logs() as heard:
