@@ -79,7 +79,7 @@ BAD_DAYS: dict[str, tuple[Prepare, tuple[str, ...]]] = {
     "newer schema": (newer_schema, ("revision 9999", "newer mailsvc")),
     "garbage": (garbage, ("database cannot be read", "restore it from a backup")),
     "broken YAML": (broken_yaml, ("config.yaml: line ", "not YAML")),
-    "unknown key": (unknown_key, ("smtp.largest_mesage", 'mean "largest_message"')),
+    "unknown key": (unknown_key, ("smtp.largest_mesage", 'mean "smtp.largest_message"')),
     "long path": (long_path, ("control socket", "set control.socket")),
     "no server": (no_server, ("connection", "check database.url")),
 }
