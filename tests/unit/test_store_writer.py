@@ -523,4 +523,6 @@ class TestConflicts:
             for outcome in outcomes:
                 outcome.result()
 
-        assert sorted(runs) in ([1, 1, 2], [1, 2, 2])
+        # One of them at least once more; a slow server may undo the second try, too.
+        assert set(runs) == {1, 2}
+        assert len(runs) > 2
