@@ -64,7 +64,7 @@ class ToldExchange:
         except BadResponse:
             raise
         except MailError as error:
-            account = await self._find_out(asks=not isinstance(error, StorageFailed))
+            account = await self._find_out(error)
             self._note("login failed", account, str(error.status), f"{self._how}: {error}")
             raise
         if isinstance(done, LoggedIn):
@@ -73,19 +73,21 @@ class ToldExchange:
             self._note("login", None if owner is None else owner.id, "", self._how)
         return done
 
-    async def _find_out(self, *, asks: bool) -> AccountId | None:
-        """Find whom a failed login is about, known or not."""
+    async def _find_out(self, error: MailError) -> AccountId | None:
+        """Find whom a failed login is about; a database that is gone is not asked again."""
         username = self._exchange.user
         self.who = legible(username)
-        if not asks:
+        account: AccountId | None = None
+        if isinstance(error, StorageFailed):
             return None
         try:
             self.who, account = await self._book.whose(username)
-        except (MailError, CancelledError):
-            return None
-        except Exception:  # noqa: BLE001 - the client hears why the login failed, not this
+        except CancelledError:
+            raise  # the service ends
+        except MailError:
+            pass
+        except Exception:  # noqa: BLE001 - logged; the client hears why its login failed, not this
             self._log.failure("nobody knows whose a failed login was")
-            return None
         return account
 
     def _note(self, event: str, account: AccountId | None, status: str, detail: str) -> None:
