@@ -400,9 +400,9 @@ class Courier:
             mail = await self._reader.describe(parcel)
             fates = await talk.send(mail, lambda: self._reader.pieces(parcel))
         except Broken as error:
-            if used and not parcel.put_back:
-                # It may have closed a connection that it found long enough.
-                parcel.put_back = True
+            if used:
+                # It may have closed a connection that it found long enough: no attempt. This ends,
+                # for each such connection has sent something.
                 lane.parcels.appendleft(parcel)
                 return False
             await self._broken(lane, connected, parcel, error, started)

@@ -19,8 +19,6 @@ class Parcel:
 
     rows: tuple[Queued, ...]
     letter: Letter
-    put_back: bool = False
-    """Whether a connection that had been used broke under it: that is no attempt."""
 
 
 class LetterReader:
