@@ -13,6 +13,28 @@ def nothing() -> None:
     """Leave when no place was taken."""
 
 
+class Place:
+    """
+    The place of one connection, which is held by its client and by the work for it.
+
+    It is given back when both have let it go: work may outlive the connection, and a client
+    may still read what the work has said.
+    """
+
+    __slots__ = ("_holders", "leave")
+
+    def __init__(self) -> None:
+        self._holders = 2
+        self.leave: Leave = nothing
+        """Gives the place back; set when it is taken."""
+
+    def let_go(self) -> None:
+        """Be one of the two; each calls it once."""
+        self._holders -= 1
+        if not self._holders:
+            self.leave()
+
+
 class Crowd:
     """
     Count the connections of each client.

@@ -22,7 +22,7 @@ from mailsvc.model.envelope import Client
 from mailsvc.model.session import Ending, Visit, session_numbers
 from mailsvc.model.story import Handling
 from mailsvc.policy.allowance import Limits
-from mailsvc.policy.crowd import Leave, nothing
+from mailsvc.policy.crowd import Place
 from mailsvc.pop3.replies import (
     GREETING,
     KEPT_OUT,
@@ -84,8 +84,7 @@ class Pop3Protocol(pop3.POP3):
     def connectionMade(self) -> None:
         """Start the conversation."""
         factory, transport = self.factory, cast("TcpTransport", self.transport)
-        self._leave: Leave = nothing
-        self._conversed = False
+        self._place = Place()
         self._left: _Left | None = None
         self._commands = 0
         set_no_delay(transport)
@@ -108,7 +107,7 @@ class Pop3Protocol(pop3.POP3):
         """Let the conversation hear of it."""
         self.factory.sessions.discard(self)
         self._dialogue.lost(reason)
-        self._leave_when_over()
+        self._place.let_go()
 
     def interrupt(self) -> None:
         """End the session as soon as it waits for its client; nothing is removed."""
@@ -145,14 +144,7 @@ class Pop3Protocol(pop3.POP3):
             pass
         finally:
             dialogue.close()
-            self._conversed = True
-            self._leave_when_over()
-
-    def _leave_when_over(self) -> None:
-        """Give the client's place back when nothing is under way and it reads nothing more."""
-        if self._conversed and self._dialogue.is_lost:
-            leave, self._leave = self._leave, nothing
-            leave()
+            self._place.let_go()
 
     def _admit(self, client: Client) -> bytes:
         """Count the connection; give the last words for one too many."""
@@ -166,7 +158,7 @@ class Pop3Protocol(pop3.POP3):
         if leave is None:
             self._log.info("refused {client}: too many connections", client=client.ip)
             return TOO_MANY_OF_CLIENT.octets
-        self._leave = leave
+        self._place.leave = leave
         return b""
 
     def _new_session(self, client: Client) -> Session:

@@ -17,7 +17,7 @@ from mailsvc.config.units import KIB
 from mailsvc.model.account import Scope
 from mailsvc.model.envelope import Client
 from mailsvc.model.session import Ending, Visit, session_numbers
-from mailsvc.policy.crowd import Leave, nothing
+from mailsvc.policy.crowd import Place, nothing
 from mailsvc.smtp import replies
 from mailsvc.smtp.content import ChunkedArrival, DottedArrival
 from mailsvc.smtp.replies import After, Chunk, Reply
@@ -63,8 +63,7 @@ class SmtpProtocol(smtp.ESMTP):
         self._number, self._began = next(session_numbers), factory.clock.seconds()
         factory.sessions.add(self)
         set_no_delay(transport)
-        self._leave: Leave = nothing
-        self._conversed = False
+        self._place = Place()
         self._in_transaction = False
         factory.background.start(self._converse(), "SMTP conversation")
 
@@ -80,7 +79,7 @@ class SmtpProtocol(smtp.ESMTP):
         """Pass it on; what is under way goes on to its end."""
         self.factory.sessions.discard(self)
         self._dialogue.lost(reason)
-        self._leave_when_over()
+        self._place.let_go()
 
     def interrupt(self) -> None:
         """Say 421 as soon as nothing is under way."""
@@ -113,14 +112,7 @@ class SmtpProtocol(smtp.ESMTP):
             pass
         finally:
             dialogue.close()
-            self._conversed = True
-            self._leave_when_over()
-
-    def _leave_when_over(self) -> None:
-        """Give the client's place back when nothing is under way and it reads nothing more."""
-        if self._conversed and self._dialogue.is_lost:
-            leave, self._leave = self._leave, nothing
-            leave()
+            self._place.let_go()
 
     def _admit(self, client: Client) -> bytes:
         """Count the connection; give the last words for one too many."""
@@ -135,7 +127,7 @@ class SmtpProtocol(smtp.ESMTP):
         if leave is None:
             self._log.info("refused {client}: too many connections", client=client.ip)
             return replies.TOO_MANY_OF_CLIENT.wire
-        self._leave = leave
+        self._place.leave = leave
         return b""
 
     async def _talk(self) -> None:

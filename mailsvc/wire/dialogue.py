@@ -79,7 +79,6 @@ class Dialogue:
         "_waiter",
         "channel",
         "fault",
-        "is_lost",
         "longest_line",
         "session_end",
         "unsent",
@@ -103,8 +102,6 @@ class Dialogue:
         """What the client talks over: TLS or not."""
         self.fault: BaseException | None = None
         """Why the connection was lost; None: it was not, or nobody knows."""
-        self.is_lost = False
-        """Whether there is no connection any more."""
         self._agreed = False
         self._buffer = b""
         self._at = 0
@@ -143,7 +140,7 @@ class Dialogue:
         """Note that the connection is gone."""
         self.fault = None if reason is None else reason.value
         self._end(HungUp)
-        self.is_lost, self._closing = True, False
+        self._closing = False
         self._deadline.cancel()
 
     def handshaken(self) -> None:

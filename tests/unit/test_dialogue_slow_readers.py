@@ -263,6 +263,5 @@ class TestLastWords:
         if interrupted:
             line.dialogue.interrupt()
 
-        assert line.dialogue.is_lost
         assert not line.clock.getDelayedCalls()
         assert not line.transport.aborted
