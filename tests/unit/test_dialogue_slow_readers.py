@@ -146,7 +146,6 @@ class TestSilence:
     def test_tls_is_agreed_in_its_time(self, *, blocked: bool) -> None:
         """A stranger does not stretch that by reading slowly, neither before it nor in it."""
         line = Slow()
-        line.transport.startTLS = lambda _: None  # type: ignore[attr-defined]
         if blocked:
             line.dialogue.pauseProducing()
         line.start(line.dialogue.start_tls(None, 30))

@@ -12,7 +12,7 @@ from mailsvc.model.account import Account
 from mailsvc.model.address import Address
 from tests.support.pop3_talk import faults, logs
 from tests.support.scram_client import ScramClient
-from tests.support.smtp_talk import PASSWORD
+from tests.support.smtp_talk import PASSWORD, MemoryDirectory
 from tests.unit.test_sasl import ALICE, SCRAM, House, plain, step
 
 ANY_SPELLING = pytest.mark.parametrize("name", ["alice@test.com", "ALICE@Test.com", "alice"])
@@ -31,18 +31,26 @@ class Proper(House):
         return _Place(account), lambda: None
 
 
-class Broken(House):
-    """One whose database is gone."""
+class Broken(MemoryDirectory):
+    """
+    Accounts whose database goes.
 
-    def __init__(self) -> None:
+    Args:
+        answers: How often it answers before.
+        fault: What comes then.
+    """
+
+    def __init__(self, answers: int, fault: type[Exception] = StorageFailed) -> None:
         super().__init__()
-        self.asked = 0
-        self.directory.find = self._find  # type: ignore[method-assign]
+        self.looked_up = 0
+        self._answers, self._fault = answers, fault
 
-    async def _find(self, address: Address) -> None:
-        del address
-        self.asked += 1
-        raise StorageFailed
+    async def find(self, address: Address) -> Account | None:
+        """Answer, as long as it does."""
+        self.looked_up += 1
+        if self.looked_up > self._answers:
+            raise self._fault
+        return await super().find(address)
 
 
 @ANY_SPELLING
@@ -154,32 +162,22 @@ def test_nothing_is_told_of_what_was_no_login() -> None:
 
 def test_a_database_that_is_gone_is_not_asked_again() -> None:
     """The client has waited for it once."""
-    house = Broken()
+    directory = Broken(0)
+    house = House(directory=directory)
     exchange = house.begin("PLAIN")
 
     with pytest.raises(StorageFailed):
         step(exchange, plain("alice@test.com", PASSWORD))
 
-    assert (house.asked, exchange.who) == (1, ALICE)
+    assert (directory.looked_up, exchange.who) == (1, ALICE)
     assert house.told[0].account is None
 
 
 @pytest.mark.parametrize("fault", [StorageFailed, RuntimeError])
 def test_what_goes_wrong_meanwhile_changes_no_answer(fault: type[Exception]) -> None:
     """What the client hears is what it would have heard."""
-    house = House()
+    house = House(directory=Broken(1, fault))
     exchange = house.begin("PLAIN")
-    find = house.directory.find
-
-    async def gone(address: Address) -> None:
-        del address
-        raise fault
-
-    async def once(address: Address) -> object:
-        house.directory.find = gone  # type: ignore[method-assign]
-        return await find(address)
-
-    house.directory.find = once  # type: ignore[method-assign, assignment]
 
     with logs() as heard, pytest.raises(WrongPassword):
         step(exchange, plain("alice@test.com", b"wrong"))

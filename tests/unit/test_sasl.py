@@ -48,9 +48,11 @@ PLUS, SCRAM = "SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"
 class House:
     """Alice, Bob and Carol, who is disabled; doors for SMTP and POP3."""
 
-    def __init__(self, failures: Rate | None = None) -> None:
+    def __init__(
+        self, failures: Rate | None = None, directory: MemoryDirectory | None = None
+    ) -> None:
         self.clock = Clock()
-        self.directory = MemoryDirectory()
+        self.directory = directory or MemoryDirectory()
         self.passwords = PlainPasswords()
         login = LoginSettings(failures_per_client=failures, failures_per_account=None)
         self.guard = LoginGuard(self.clock.seconds, login)
