@@ -181,9 +181,6 @@ class FakeTransport:
     def resumeProducing(self) -> None:
         self.paused = False
 
-    def startTLS(self, creator: object) -> None:
-        """Begin; nobody agrees."""
-
     def registerProducer(self, producer: Any, streaming: bool) -> None:  # noqa: FBT001 - Twisted's
         assert streaming
         self.producer = producer

@@ -4,11 +4,21 @@ import pytest
 
 from mailsvc.wire.dialogue import CLOSE_PATIENCE, LONGEST_CLOSE
 from mailsvc.wire.interruptions import HungUp, TimedOut
+from tests.support.smtp_talk import FakeTransport
 from tests.unit.test_dialogue_waits import Line
+
+
+class TlsTransport(FakeTransport):
+    """Begins TLS, and nobody agrees."""
+
+    def startTLS(self, creator: object) -> None:
+        """Begin it."""
 
 
 class Slow(Line):
     """A dialogue whose client has not read a large reply yet."""
+
+    transport_class = TlsTransport
 
     def __init__(self, unread: int = 1_000_000, longest_session: float = 1e9) -> None:
         super().__init__(longest_session)

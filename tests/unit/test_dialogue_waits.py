@@ -18,9 +18,11 @@ from tests.support.smtp_talk import FakeTransport
 class Line:
     """A dialogue that waits, and how the wait has ended."""
 
+    transport_class = FakeTransport
+
     def __init__(self, longest_session: float = 1e9) -> None:
         self.clock = Clock()
-        self.transport = FakeTransport("192.0.2.7")
+        self.transport = self.transport_class("192.0.2.7")
         self.dialogue = Dialogue(self.transport, self.clock, 512, longest_session)
         self.ended: list[Any] = []
 
