@@ -39,7 +39,7 @@ def test_a_user_registers_waits_and_is_let_in(daemon: Daemon) -> None:
 
     assert daemon.mailctl("user", "approve", "dora").status == 0
 
-    wait_until(lambda: _logs_in(daemon, "dora", GOOD), "the login of dora", 5)
+    wait_until(lambda: _logs_in(daemon, "dora", GOOD), "the login of dora")
     daemon.submission("dora").quit()
 
 
@@ -55,7 +55,7 @@ def test_a_changed_password_ends_open_sessions(daemon: Daemon) -> None:
             except (error_proto, OSError):
                 return True
 
-        wait_until(is_over, "the session to end", 5)
+        wait_until(is_over, "the session to end")
     assert not _logs_in(daemon, "alice", given.split("\n", maxsplit=1)[0])
     assert _logs_in(daemon, "alice", GOOD)
 

@@ -2,6 +2,7 @@
 
 import sqlite3
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from poplib import POP3
 from socket import create_server
@@ -136,7 +137,7 @@ def test_the_change_of_another_node_counts(daemon: Daemon) -> None:
             client.ehlo()
             return client.esmtp_features["limits"].strip() == "RCPTMAX=100"
 
-        wait_until(announced, "the change of another node", 10)
+        wait_until(announced, "the change of another node")
 
 
 def test_a_change_that_cannot_be_kept_stops_no_start(make_daemon: MakeDaemon) -> None:
@@ -151,7 +152,7 @@ def test_a_change_that_cannot_be_kept_stops_no_start(make_daemon: MakeDaemon) ->
         daemon.start()
         assert _greets(daemon.ports["pop3"])
         assert "changed settings are not in force" in daemon.output + daemon.errors
-    wait_until(lambda: _greets(port), "the changed port to be free", 10)
+    wait_until(lambda: _greets(port), "the changed port to be free")
     assert not _greets(daemon.ports["pop3"])
 
 
@@ -172,12 +173,28 @@ def test_a_service_stops_for_a_time(make_daemon: MakeDaemon) -> None:
     """It starts again by itself, also when the daemon was started anew meanwhile."""
     daemon = make_daemon()
     daemon.start()
-    assert daemon.mailctl("service", "stop", "listeners.pop3", "--for", "6s").status == 0
+    assert daemon.mailctl("service", "stop", "listeners.pop3", "--for", "1h").status == 0
     assert not _greets(daemon.ports["pop3"])
     daemon.kill()
     daemon.start(expect=("mx", "submission"))
     assert not _greets(daemon.ports["pop3"])
-    wait_until(lambda: _greets(daemon.ports["pop3"]), "the end of the time", 15)
+    daemon.kill()
+    _end_in(daemon, timedelta(seconds=2))
+    daemon.start(expect=("mx", "submission"))
+    wait_until(lambda: _greets(daemon.ports["pop3"]), "the end of the time")
+    assert daemon.mailctl("service", "stop", "listeners.pop3", "--for", "1s").status == 0
+    wait_until(lambda: _greets(daemon.ports["pop3"]), "the end of the time")
+
+
+def _end_in(daemon: Daemon, span: timedelta) -> None:
+    """Let an hour pass at once, but for a span; the daemon does not run."""
+    until = (datetime.now(UTC) + span).isoformat()
+    with closing(sqlite3.connect(daemon.database)) as database, database:
+        changed = database.execute(
+            "UPDATE setting SET value = json_set(value, '$.until', ?) WHERE name LIKE 'service.%'",
+            [until],
+        )
+        assert changed.rowcount == 1
 
 
 def test_a_listener_ends_and_the_others_do_not_notice(daemon: Daemon) -> None:
