@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from poplib import POP3, error_proto
 from smtplib import SMTP, SMTPException
-from typing import Any, NoReturn, Self
+from typing import IO, Any, NoReturn, Self
 
 import pytest
 import yaml
 
-from tests.support.warm import run_warm
+from tests.support.warm import WarmProcess, run_warm, warm
 
 LISTENERS = ("mx", "submission", "pop3")
 PATIENCE = 30.0
@@ -185,7 +185,7 @@ class Daemon:
         self.domain: str = self.settings.get("first_run", {}).get("domain", "test.com")
         self.config = folder / "config.yaml"
         self.write_config(yaml.safe_dump(self.settings, sort_keys=False))
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | WarmProcess | None = None
         self._starts = 0
 
     def _listeners(self) -> dict[str, Any]:
@@ -257,15 +257,12 @@ class Daemon:
             expect: The listeners that will greet.
         """
         self._starts += 1
-        with self._stream("out").open("wb") as out, self._stream("err").open("wb") as err:
-            self._process = subprocess.Popen(
-                self._command("-n"),
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                cwd=self.folder,
-                start_new_session=True,
-            )
+        with (
+            Path(os.devnull).open("rb") as nothing,
+            self._stream("out").open("wb") as out,
+            self._stream("err").open("wb") as err,
+        ):
+            self._process = self._launch((nothing, out, err))
         for name in expect:
             wait_until(lambda name=name: self._greets(name), f"a greeting of {name}")  # type: ignore[misc]  # bound now
         if not expect:
@@ -275,10 +272,22 @@ class Daemon:
         )
         return self
 
-    def _command(self, *options: str) -> list[str]:
-        place = ["mailsvc", "-c", str(self.config)]
+    def _launch(self, streams: Sequence[IO[bytes]]) -> "subprocess.Popen[bytes] | WarmProcess":
+        options = self._options("-n")
+        if not self._prefix:
+            return warm("twistd").start(options, streams, self.folder)
+        return subprocess.Popen(
+            [*self._prefix, *program("twistd"), *options],
+            stdin=streams[0],
+            stdout=streams[1],
+            stderr=streams[2],
+            cwd=self.folder,
+            start_new_session=True,
+        )
+
+    def _options(self, *options: str) -> list[str]:
         pidfile = "" if "-n" in options else str(self.folder / "twistd.pid")
-        return [*self._prefix, *program("twistd"), *options, f"--pidfile={pidfile}", *place]
+        return [*options, f"--pidfile={pidfile}", "mailsvc", "-c", str(self.config)]
 
     def _greets(self, name: str) -> bool:
         if self._running.poll() is not None:
@@ -296,7 +305,7 @@ class Daemon:
     def try_to_start(self, *, background: bool = False, seconds: float = 20.0) -> Ended:
         """Start it where it cannot start, and wait for its end."""
         options = () if background else ("-n",)
-        command = self._command(*options)
+        command = [*self._prefix, *program("twistd"), *self._options(*options)]
         return run(command, folder=self.folder, seconds=seconds)
 
     def start_in_background(self) -> Ended:
@@ -341,7 +350,7 @@ class Daemon:
             self.kill()
 
     @property
-    def _running(self) -> "subprocess.Popen[bytes]":
+    def _running(self) -> "subprocess.Popen[bytes] | WarmProcess":
         if self._process is None:
             raise RuntimeError("the daemon was not started")
         return self._process
@@ -355,12 +364,7 @@ class Daemon:
     # Talking to it.
 
     def mailctl(self, *arguments: str, given: str = "", seconds: float = PATIENCE) -> Ended:
-        """Run ``mailctl`` against it."""
-        command = [*program("mailctl"), "-c", str(self.config), *arguments]
-        return run(command, given=given, seconds=seconds)
-
-    def mailctl_warm(self, *arguments: str, given: str = "", seconds: float = PATIENCE) -> Ended:
-        """Do the same without the time that it takes to load: for those who run hundreds."""
+        """Run ``mailctl`` against it, without the time that it takes to load."""
         began = time.monotonic()
         words = ["-c", str(self.config), *arguments]
         status, output, errors = run_warm(words, given, seconds)

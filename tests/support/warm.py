@@ -1,13 +1,14 @@
 """
 Programs without their start: forked from a process that has loaded them.
 
-``mailctl`` takes half a second to load, and one test calls every command of it. Here it is
-loaded once for each process of pytest. What runs is the same program, in a process of its
-own, with its own arguments, folder, environment and streams.
+A daemon takes most of a second to load and ``mailctl`` half a second, and the tests start
+hundreds of both. Here each is loaded once for each process of pytest. What runs is the same
+program, in a process of its own, with its own arguments, folder, environment and streams.
 """
 
 import atexit
 import gc
+import importlib
 import json
 import os
 import select
@@ -25,16 +26,95 @@ from typing import IO, Any, NoReturn
 _ROOT = Path(__file__).parents[2]
 _LONGEST = 1024 * 1024
 """Octets of a request: arguments and environment."""
+_MAINS = {"mailctl": "mailsvc.cli.main:main", "twistd": "twisted.scripts.twistd:run"}
+_LOADED = {
+    # What commands load only when they need it is loaded, too.
+    "mailctl": (
+        "mailsvc.cli.talk",
+        "mailsvc.config.load",
+        "rich.console",
+        "rich.progress",
+        "rich.table",
+    ),
+    # All but what imports the reactor: each daemon makes its own.
+    "twistd": (
+        "mailsvc.admin.administration",
+        "mailsvc.config.load",
+        "mailsvc.control.server",
+        "mailsvc.pop3.replies",
+        "mailsvc.service.first_run",
+        "mailsvc.service.outbox",
+        "mailsvc.service.patrol",
+        "mailsvc.service.upkeep",
+        "mailsvc.smtp.session",
+        "mailsvc.store.schema",
+        "mailsvc.tap",
+        "sqlalchemy.dialects.mysql.pymysql",
+        "sqlalchemy.dialects.postgresql.psycopg",
+        "sqlalchemy.dialects.sqlite.pysqlite",
+    ),
+}
+
+
+class WarmProcess:
+    """
+    A process that was forked; what is here is as in ``subprocess.Popen``.
+
+    Args:
+        pid: Its number.
+        answer: Says its exit status, and ends with it.
+    """
+
+    def __init__(self, pid: int, answer: socket.socket) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._answer = answer
+        self._handle = os.pidfd_open(pid)
+
+    def poll(self) -> int | None:
+        """Give the exit status; None: it runs."""
+        return self._look(0)
+
+    def wait(self, timeout: float) -> int:
+        """Wait for its end; ``subprocess.TimeoutExpired`` when it does not come."""
+        if (status := self._look(timeout)) is None:
+            raise subprocess.TimeoutExpired("a warm program", timeout)
+        return status
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+        self._send(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        self._send(signal.SIGKILL)
+
+    def _send(self, number: signal.Signals) -> None:
+        if self.poll() is None:
+            signal.pidfd_send_signal(self._handle, number)
+
+    def _look(self, seconds: float) -> int | None:
+        # Not the answer: a process that it has started may have that open for longer.
+        if self.returncode is None and select.select([self._handle], [], [], seconds)[0]:
+            said = self._answer.recv(32, socket.MSG_DONTWAIT) if self._has_said() else b""
+            # Nothing: a signal has ended it.
+            self.returncode = int(said or -signal.SIGKILL)
+            os.close(self._handle)
+            self._answer.close()
+        return self.returncode
+
+    def _has_said(self) -> bool:
+        return bool(select.select([self._answer], [], [], 0)[0])
 
 
 class WarmProgram:
-    """A process that has loaded ``mailctl`` and waits to be forked."""
+    """A process that has loaded a program and waits to be forked."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
         self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.warm", str(theirs.fileno())],
+                [sys.executable, "-m", "tests.support.warm", name, str(theirs.fileno())],
                 cwd=_ROOT,
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
@@ -45,45 +125,36 @@ class WarmProgram:
         self._line.close()
         self._process.wait()
 
-    def run(
-        self,
-        arguments: Sequence[str],
-        streams: Sequence[IO[bytes]],
-        seconds: float,
-    ) -> int | None:
+    def start(
+        self, arguments: Sequence[str], streams: Sequence[IO[bytes]], folder: Path
+    ) -> WarmProcess:
         """
-        Run it to its end, in our folder and environment.
+        Run it, in our environment and in a session of its own.
 
         Args:
             arguments: Without its name.
             streams: Standard input, output and error.
-            seconds: How long it may take.
-
-        Returns:
-            Its exit status; None: it takes too long, and was killed.
+            folder: Where it runs.
         """
         answer, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with answer, theirs:
+        with theirs:
             request = {
                 "arguments": list(arguments),
-                "folder": str(Path.cwd()),
+                "folder": str(folder),
                 "environment": dict(os.environ),
             }
             descriptors = [*(stream.fileno() for stream in streams), theirs.fileno()]
             socket.send_fds(self._line, [json.dumps(request).encode()], descriptors)
-            theirs.close()
-            pid = int(answer.recv(32))
-            if not select.select([answer], [], [], seconds)[0]:
-                os.kill(pid, signal.SIGKILL)
-                return None
-            # Nothing: it was killed.
-            return int(answer.recv(32) or -signal.SIGKILL)
+        process = WarmProcess(int(answer.recv(32)), answer)
+        # It does nothing before we hold it: a number may be another's soon.
+        answer.send(b"go")
+        return process
 
 
 @cache
-def warm_mailctl() -> WarmProgram:
-    """Give the one of this process; it ends with it."""
-    return WarmProgram()
+def warm(name: str) -> WarmProgram:
+    """Give the program of this process of pytest; it ends with it."""
+    return WarmProgram(name)
 
 
 def run_warm(arguments: Sequence[str], given: str, seconds: float) -> tuple[int | None, str, str]:
@@ -95,7 +166,13 @@ def run_warm(arguments: Sequence[str], given: str, seconds: float) -> tuple[int 
     ):
         into.write(given.encode())
         into.seek(0)
-        status = warm_mailctl().run(arguments, (into, out, errors), seconds)
+        process = warm("mailctl").start(arguments, (into, out, errors), Path.cwd())
+        status: int | None
+        try:
+            status = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            status = None
         said = []
         for stream in (out, errors):
             stream.seek(0)
@@ -125,7 +202,10 @@ def _become(
 ) -> NoReturn:
     """Be the program, and end as it does."""
     *streams, answer = descriptors
+    os.setsid()
+    os.set_inheritable(answer, False)
     os.write(answer, b"%d" % os.getpid())
+    os.read(answer, 2)
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
@@ -151,21 +231,17 @@ def _become(
     os._exit(number)
 
 
-def _serve_mailctl(descriptor: int) -> None:
-    # What commands load only when they need it is loaded, too.
-    import rich.console
-    import rich.progress
-    import rich.table
-
-    import mailsvc.cli.talk
-    import mailsvc.config.load
-    from mailsvc.cli.main import main
-
-    del rich, mailsvc
-    sys.argv[0] = "mailctl"
-    with socket.socket(fileno=descriptor) as line:
-        _serve(line, main)
+def _load(name: str) -> Callable[[], object]:
+    for module in _LOADED[name]:
+        importlib.import_module(module)
+    if name == "twistd" and "twisted.internet.reactor" in sys.modules:
+        raise RuntimeError("a daemon must make its own reactor, and one was loaded")
+    module, _, function = _MAINS[name].partition(":")
+    main: Callable[[], object] = getattr(importlib.import_module(module), function)
+    sys.argv[0] = name
+    return main
 
 
 if __name__ == "__main__":
-    _serve_mailctl(int(sys.argv[1]))
+    with socket.socket(fileno=int(sys.argv[2])) as _line:
+        _serve(_line, _load(sys.argv[1]))

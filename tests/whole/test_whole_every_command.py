@@ -243,7 +243,7 @@ def _leaves() -> set[str]:
 
 def _run(daemon: Daemon, step: Step, known: dict[str, str]) -> Ended:
     rest = [part.format_map(known) for part in step.rest.split()]
-    return daemon.mailctl_warm(*step.command.split(), *rest, given=step.given)
+    return daemon.mailctl(*step.command.split(), *rest, given=step.given)
 
 
 def _prepare(folder: Path) -> None:
@@ -254,17 +254,17 @@ def _prepare(folder: Path) -> None:
 def _learn(daemon: Daemon, known: dict[str, str], command: str) -> None:
     """Find the numbers that later steps need."""
     if command == "broadcast list":
-        [sent] = daemon.mailctl_warm("broadcast", "list", "--json").parsed
+        [sent] = daemon.mailctl("broadcast", "list", "--json").parsed
         known["broadcast"] = str(sent["number"])
     if command == "queue list":
-        [waiting] = daemon.mailctl_warm("queue", "list", "--json").parsed
+        [waiting] = daemon.mailctl("queue", "list", "--json").parsed
         known["queued"] = waiting["message"]
     for what in ("filter", "invitation"):
         if command == f"{what} list":
-            [found] = daemon.mailctl_warm(what, "list", "--json").parsed
+            [found] = daemon.mailctl(what, "list", "--json").parsed
             known[what] = str(found["number"])
     if command == "trail search":
-        events = daemon.mailctl_warm("trail", "search", "--json").parsed
+        events = daemon.mailctl("trail", "search", "--json").parsed
         assert {one["event"] for one in events} <= set(EVENTS)
         known["message"] = next(str(one["message"]) for one in events if one.get("message"))
 
@@ -301,7 +301,7 @@ def test_every_command_says_what_is_wrong(daemon: Daemon, tmp_path: Path) -> Non
     """In words, with a status of 1 or 2, and nothing is changed."""
     _prepare(tmp_path)
     asked = (("user", "list"), ("alias", "list"), ("filter", "list"), ("settings", "list"))
-    before = [daemon.mailctl_warm(*words, "--json").output for words in asked]
+    before = [daemon.mailctl(*words, "--json").output for words in asked]
 
     for step, done in zip(BAD, _tried(daemon, BAD, {"folder": str(tmp_path)}), strict=True):
         assert done.status in {1, 2}, (step, done.output, done.errors)
@@ -309,7 +309,7 @@ def test_every_command_says_what_is_wrong(daemon: Daemon, tmp_path: Path) -> Non
         assert "Traceback" not in done.errors
         assert "fault of" not in done.errors
 
-    assert [daemon.mailctl_warm(*words, "--json").output for words in asked] == before
+    assert [daemon.mailctl(*words, "--json").output for words in asked] == before
 
 
 def test_no_command_is_done_for_strangers(make_daemon: MakeDaemon, tmp_path: Path) -> None:
@@ -332,7 +332,7 @@ def test_no_command_is_done_for_strangers(make_daemon: MakeDaemon, tmp_path: Pat
         done = CliRunner().invoke(program, words, input=step.given)
         assert done.exit_code == 1, (step, done.output)
         assert "log in first" in done.stderr, (step, done.stderr)
-    assert len(daemon.mailctl_warm("user", "list", "--json").parsed) == 3
+    assert len(daemon.mailctl("user", "list", "--json").parsed) == 3
 
 
 def test_two_administrators_work_at_once(daemon: Daemon) -> None:
@@ -349,15 +349,15 @@ def test_two_administrators_work_at_once(daemon: Daemon) -> None:
     assert sorted(one.status for one in made) == [0, 1, 1, 1, 1, 1]
     rest = [one for index, one in done.items() if mixed[index].command != "user"]
     assert {one.status for one in rest} == {0}, [one.errors for one in rest]
-    changed = daemon.mailctl_warm("settings", "list", "--changed", "--json").parsed
+    changed = daemon.mailctl("settings", "list", "--changed", "--json").parsed
     assert {one["name"] for one in changed} == {"limits.client_connections", "smtp.most_errors"}
-    listed = {one["name"]: one for one in daemon.mailctl_warm("service", "list", "--json").parsed}
+    listed = {one["name"]: one for one in daemon.mailctl("service", "list", "--json").parsed}
     running = listed["pop3"]["running"]
     daemon.stop()
     daemon.start(expect=("mx", "submission") + (("pop3",) if running else ()))
-    again = {one["name"]: one for one in daemon.mailctl_warm("service", "list", "--json").parsed}
+    again = {one["name"]: one for one in daemon.mailctl("service", "list", "--json").parsed}
     assert again["pop3"]["running"] == running
-    kept = daemon.mailctl_warm("settings", "list", "--changed", "--json").parsed
+    kept = daemon.mailctl("settings", "list", "--changed", "--json").parsed
     assert [(one["name"], one["value"]) for one in kept] == [
         (one["name"], one["value"]) for one in changed
     ]

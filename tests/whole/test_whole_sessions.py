@@ -74,7 +74,7 @@ def test_who_may_no_longer_be_there_is_sent_away(daemon: Daemon, command: tuple[
         done = daemon.mailctl(*command)
         assert done.status == 0, done.errors
 
-        wait_until(lambda: _is_gone(client), "the session to end", 3)
+        wait_until(lambda: _is_gone(client), "the session to end")
 
     if command[:2] == ("user", "switch"):
         assert daemon.mailctl("user", "switch", "alice", "pop3", "on").status == 0
@@ -90,6 +90,6 @@ def test_a_sender_is_told_why(daemon: Daemon) -> None:
 
         assert daemon.mailctl("user", "switch", "alice", "smtp", "off").status == 0
 
-        wait_until(lambda: not _listed(daemon, "--user", "alice"), "the session to end", 3)
+        wait_until(lambda: not _listed(daemon, "--user", "alice"), "the session to end")
         code, text = client.getreply()
         assert (code, text) == (421, b"4.7.0 Your login is no longer good")

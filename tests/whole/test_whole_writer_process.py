@@ -265,7 +265,7 @@ def test_the_process_does_not_outlive_a_daemon_that_was_killed(daemon: Daemon) -
         everything.add(load.finish())
         daemon.start()
 
-        wait_until(lambda pid=pid: not is_there(pid), "the end of the process", 5)  # type: ignore[misc]  # bound now
+        wait_until(lambda pid=pid: not is_there(pid), "the end of the process")  # type: ignore[misc]  # bound now
         assert not any("Traceback" in file.read_text() for file in daemon.folder.glob("*.err"))
         everything.check(stored_tokens(daemon.database)[0])
     load = Load(daemon.ports["mx"], "after", senders=10).start()
