@@ -29,6 +29,7 @@ from mailsvc.wire.interruptions import (
     TimedOut,
 )
 from mailsvc.wire.transport import TlsTransport, Transport, unread_octets
+from mailsvc.wire.turns import look_on
 
 MOST_BUFFERED = 64 * 1024
 """Octets that may wait while a command is being worked on; then reading pauses."""
@@ -472,6 +473,7 @@ class Dialogue:
             return True
         if answered and self._waiter is not None:
             self._deadline.begin(timeout, self._latest)
+            look_on(self._clock)
         return answered
 
     def _be_over(self) -> None:

@@ -3,13 +3,14 @@
 import errno
 import socket
 from collections.abc import Callable, Iterator
+from select import EPOLLIN
 from typing import Any, cast
 
 import pytest
 from twisted.internet.testing import MemoryReactor
 from twisted.logger import capturedLogs
 
-from mailsvc.wire.turns import ROUND, TurnReactor, at_turn_end
+from mailsvc.wire.turns import ROUND, SOON, TurnReactor, at_turn_end
 
 
 class Ready:
@@ -189,6 +190,108 @@ def test_who_leaves_in_the_turn_of_another_is_not_read(turns: Turns) -> None:
     turns.reactor.doPoll(0)
 
     assert sum(one.turns for one in turns.crowd) == 1
+
+
+class Client:
+    """Sends something a while after it was answered, as the poller of a reactor sees it."""
+
+    def __init__(self, turns: Turns, *gaps: float, others: bool = False) -> None:
+        self._gaps = iter(gaps)
+        self._clock = self._due = 0.0
+        self._others = others
+        self.sleeps: list[float] = []
+        """When the reactor went to sleep, in seconds since the last answer."""
+        self.looks = 0
+        """How often it has only looked."""
+        turns.connect(2, lambda _: turns.reactor.look_on())
+        vars(turns.reactor).update(_seconds=self.seconds, _poller=self)
+        self._numbers = [one.fileno() for one in turns.crowd]
+        self._answered = 0.0
+
+    def seconds(self) -> float:
+        """Tell the time, which passes."""
+        self._clock += 1e-6
+        return self._clock
+
+    def poll(self, timeout: float, most: int) -> list[tuple[int, int]]:
+        """Give the client's descriptor when it has said something."""
+        del most
+        if timeout:
+            self.sleeps.append(self._clock - self._answered)
+            self._clock = max(self._clock, self._due) + WAKING
+        else:
+            self.looks += 1
+        if self._clock < self._due:
+            return []
+        if self._others:
+            self._numbers.reverse()
+        self._answered, self._due = self._clock, self._clock + next(self._gaps, 1.0)
+        return [(self._numbers[0], EPOLLIN)]
+
+    def unregister(self, number: int) -> None:
+        """Let a connection go."""
+
+    def close(self) -> None:
+        """Do nothing: there is nothing open."""
+
+
+WAKING = SOON / 4
+"""Seconds until a reactor that sleeps is awake."""
+
+
+class TestLookingOn:
+    """Who answers at once is not waited for asleep."""
+
+    def serve(self, turns: Turns, number: int) -> None:
+        """Serve some turns."""
+        for _ in range(number):
+            turns.reactor.doPoll(None)
+
+    def test_a_client_that_answers_soon_finds_us_awake(self, turns: Turns) -> None:
+        """From the second time on: the first shows how soon it comes."""
+        client = Client(turns, *[SOON / 2] * 20)
+
+        self.serve(turns, 20)
+
+        assert len(client.sleeps) == 3
+        assert client.looks > 17
+
+    def test_a_client_that_takes_its_time_is_waited_for_asleep(self, turns: Turns) -> None:
+        """Looking on would only cost."""
+        client = Client(turns, *[SOON * 5] * 20)
+
+        self.serve(turns, 20)
+
+        assert (len(client.sleeps), client.looks) == (20, 0)
+
+    def test_a_moment_that_brings_nothing_is_the_last_one(self, turns: Turns) -> None:
+        """We sleep behind it, and sleep at once the next time."""
+        client = Client(turns, *[SOON / 2] * 10, *[SOON * 5] * 10)
+
+        self.serve(turns, 20)
+
+        _, _, _, late, *others = client.sleeps
+        assert SOON <= late < SOON * 1.1
+        assert len(others) > 7
+        assert all(one < SOON / 10 for one in others)
+
+    def test_several_clients_are_waited_for_asleep(self, turns: Turns) -> None:
+        """Those that come meanwhile are served together."""
+        client = Client(turns, *[SOON / 2] * 20, others=True)
+
+        self.serve(turns, 20)
+
+        assert (len(client.sleeps), client.looks) == (20, 0)
+
+    def test_nothing_is_late_by_it(self, turns: Turns) -> None:
+        """What is due at once is not waited for."""
+        client = Client(turns, *[SOON / 2] * 9)
+        self.serve(turns, 8)
+        looks = client.looks
+
+        turns.reactor.doPoll(0)
+
+        assert client.looks == looks + 1
 
 
 class TestRunning:
