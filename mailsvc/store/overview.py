@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, func, select
 
 from mailsvc.store.accounts import count_accounts
 from mailsvc.store.invitations import count_pending
 from mailsvc.store.queue import QueueState, queue_state
+from mailsvc.store.revisions import revision_of
 from mailsvc.store.tables import domain
 
 _NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "mysql": "MySQL", "mariadb": "MariaDB"}
@@ -39,7 +39,7 @@ def overview(conn: Connection) -> Overview:
     """Look at the database."""
     return Overview(
         engine=_engine(conn),
-        revision=MigrationContext.configure(conn).get_current_revision(),
+        revision=revision_of(conn),
         domains=conn.scalar(select(func.count()).select_from(domain)) or 0,
         accounts=count_accounts(conn),
         pending=count_pending(conn),

@@ -1,40 +1,21 @@
 """Bring the database to the schema of this version, or say who must."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from alembic import command
 from mailsvc.errors import StartError
 from mailsvc.store.engine import Engines
 from mailsvc.store.faults import disk_is_full, worth_another_try
+from mailsvc.store.revisions import NEWEST, revision_of
 
 _MOST_TRIES = 5
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
 Query = Callable[Concatenate[Connection, P], Result]
-
-
-def migrations() -> Path:
-    """Find the migrations: inside the installed package, or beside it in a checkout."""
-    package = Path(__file__).parent.parent
-    installed = package / "alembic"
-    return installed if installed.is_dir() else package.parent / "alembic"
-
-
-def alembic_config(connection: Connection) -> Config:
-    """Make alembic work on an open connection."""
-    config = Config()
-    config.set_main_option("script_location", str(migrations()))
-    config.attributes["connection"] = connection
-    return config
 
 
 def transact(
@@ -84,29 +65,23 @@ def upgrade(engines: Engines) -> str:
 
 def _prepare(connection: Connection, *, may_upgrade: bool) -> str:
     """Compare the revisions and upgrade if needed; give the one of this version."""
-    current = MigrationContext.configure(connection).get_current_revision()
-    config = alembic_config(connection)
-    scripts = ScriptDirectory.from_config(config)
-    wanted = str(scripts.get_current_head())
-    if current == wanted:
-        return wanted
-    _refuse_newer(current, scripts)
-    if not may_upgrade:
-        raise StartError(
-            f"the database is at revision {current or 'none'} and this version needs "
-            f"{wanted}; make a backup, then run: mailctl database upgrade"
-        )
-    command.upgrade(config, "head")
-    return wanted
+    current = revision_of(connection)
+    if current == NEWEST:
+        return NEWEST
+    from mailsvc.store.migrations import known_revisions, take_all_steps
 
-
-def _refuse_newer(current: str | None, scripts: ScriptDirectory) -> None:
-    known = {script.revision for script in scripts.walk_revisions()}
-    if current is not None and current not in known:
+    if current is not None and current not in known_revisions(connection):
         raise StartError(
             f"the database is at revision {current}, which this version does not know: "
             "it was made by a newer mailsvc; install that one, or restore an older backup"
         )
+    if not may_upgrade:
+        raise StartError(
+            f"the database is at revision {current or 'none'} and this version needs "
+            f"{NEWEST}; make a backup, then run: mailctl database upgrade"
+        )
+    take_all_steps(connection)
+    return NEWEST
 
 
 def _explain(error: DBAPIError) -> StartError:

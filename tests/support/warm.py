@@ -47,6 +47,7 @@ _LOADED = {
         "mailsvc.service.patrol",
         "mailsvc.service.upkeep",
         "mailsvc.smtp.session",
+        "mailsvc.store.migrations",
         "mailsvc.store.schema",
         "mailsvc.tap",
         "sqlalchemy.dialects.mysql.pymysql",

@@ -14,8 +14,10 @@ from mailsvc.errors import StartError
 from mailsvc.model.address import parse_address
 from mailsvc.store.accounts import find_account
 from mailsvc.store.engine import Engines, open_engines
+from mailsvc.store.migrations import alembic_config
 from mailsvc.store.overview import overview
-from mailsvc.store.schema import alembic_config, prepare, transact, upgrade
+from mailsvc.store.revisions import NEWEST, revision_of
+from mailsvc.store.schema import prepare, transact, upgrade
 from mailsvc.store.tables import metadata
 from tests.support.database_servers import SERVERS
 
@@ -63,7 +65,7 @@ class TestSteps:
 
         assert transact(empty, tables) == set(metadata.tables)
         assert transact(empty, differences) == []
-        assert revision == transact(empty, head)
+        assert revision == NEWEST == transact(empty, head) == transact(empty, revision_of)
 
     def test_down_and_up_again(self, empty: Engines) -> None:
         """A migration can be taken back, and nothing of it stays."""

@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[2]
 MAKE_DATABASE = """
 import sys
 from mailsvc.store.engine import open_engines
-from mailsvc.store.schema import migrations, upgrade
+from mailsvc.store.migrations import migrations
+from mailsvc.store.schema import upgrade
 import mailsvc
 engines = open_engines("sqlite:///" + sys.argv[1], readers=1, writers=1)
 print(mailsvc.__file__, migrations(), upgrade(engines))
