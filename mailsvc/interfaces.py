@@ -141,7 +141,7 @@ class IRules(Interface):
 class IDirectory(Interface):
     """Finds accounts; answers from memory where it can, a few seconds old at most."""
 
-    async def find(address: Address) -> Account | None:
+    async def find(address: Address, *, fresh: bool = False) -> Account | None:
         """
         Look up the account whose own *address* is: its user logs in and sends with it.
 
@@ -149,6 +149,10 @@ class IDirectory(Interface):
         Subaddresses count, where they are switched on: ``alice+tag`` is alice (RFC 5233).
         ``postmaster`` of a local domain always exists: an administrator gets its mail
         when no account has that name; RFC 5321 section 4.5.1.
+
+        Args:
+            address: Whose.
+            fresh: What other nodes have changed counts at once, here and in ``by_id``.
 
         Raises:
             StorageFailed: The database does not answer.

@@ -63,7 +63,7 @@ class AccountChecker:
         client = credentials.client
         name = await read_name(self._directory, credentials.username)
         self._guard.admit(client, name.key)
-        account = await find_user(self._directory, name)
+        account = await find_user(self._directory, name, fresh=True)
         with self._guard.place(client):
             right = await self._find_right(account, credentials)
         if account is None or right is None:

@@ -36,10 +36,12 @@ async def read_name(directory: IDirectory, username: bytes) -> LoginName:
     return LoginName(address.key, address)
 
 
-async def find_user(directory: IDirectory, name: LoginName) -> Account | None:
-    """Find the account whose user has that name."""
+async def find_user(
+    directory: IDirectory, name: LoginName, *, fresh: bool = False
+) -> Account | None:
+    """Find the account whose user has that name; *fresh*: for a login, see ``IDirectory``."""
     if name.address is None:
         return None
-    account = await directory.find(name.address)
+    account = await directory.find(name.address, fresh=fresh)
     # "postmaster" finds an administrator's mailbox, but it is no name to log in with.
     return account if account is not None and account.address.key == name.key else None

@@ -250,7 +250,7 @@ class KeyBook:
         """
         name = await read_name(self._directory, username)
         self.guard.admit(client, name.key)
-        account = await find_user(self._directory, name)
+        account = await find_user(self._directory, name, fresh=True)
         verifiers = () if account is None else account.verifiers_for(scope)
         read = (scram.read_keys(one.scram or "") for one in verifiers)
         keys = tuple(one for one in read if one is not None)

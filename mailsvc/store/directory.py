@@ -51,11 +51,18 @@ class Directory:
         self.on_change: Callable[[], None] = lambda: None
         """Called after each change that this daemon makes."""
 
-    async def find(self, address: Address) -> Account | None:
+    async def find(self, address: Address, *, fresh: bool = False) -> Account | None:
         """Look up by address."""
-        return await self._recall(
+        # Nobody else changes a database that this process has for itself.
+        fresh = fresh and not self._database.single
+        if fresh:
+            self._known.pop(address.key, None)
+        account = await self._recall(
             address.key, lambda: self._database.run(find_account, address, self.subaddress)
         )
+        if fresh and account is not None and (known := self._known.get(address.key)):
+            self._known[account.id] = known
+        return account
 
     async def by_id(self, account: AccountId) -> Account | None:
         """Look up by number."""

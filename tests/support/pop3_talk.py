@@ -134,8 +134,9 @@ class Accounts:
     def __init__(self) -> None:
         self.by_number: dict[AccountId, Account] = {}
 
-    async def find(self, address: Address) -> Account | None:
+    async def find(self, address: Address, *, fresh: bool = False) -> Account | None:
         """Look up by address."""
+        del fresh
         found = (one for one in self.by_number.values() if one.address.key == address.key)
         return next(found, None)
 

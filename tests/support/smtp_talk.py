@@ -81,7 +81,8 @@ class MemoryDirectory:
         self.asked: list[bool] = []
         """Each question for usage: whether it had to be fresh."""
 
-    async def find(self, address: Address) -> Account | None:
+    async def find(self, address: Address, *, fresh: bool = False) -> Account | None:
+        del fresh
         if self.held is not None:
             waiting: Deferred[None] = Deferred()
             self.held.append(waiting)

@@ -45,12 +45,12 @@ class Broken(MemoryDirectory):
         self.looked_up = 0
         self._answers, self._fault = answers, fault
 
-    async def find(self, address: Address) -> Account | None:
+    async def find(self, address: Address, *, fresh: bool = False) -> Account | None:
         """Answer, as long as it does."""
         self.looked_up += 1
         if self.looked_up > self._answers:
             raise self._fault
-        return await super().find(address)
+        return await super().find(address, fresh=fresh)
 
 
 @ANY_SPELLING

@@ -1,6 +1,7 @@
 """Accounts are found without asking the database each time, and never as they were long ago."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from mailsvc.store.accounts import (
 )
 from mailsvc.store.directory import REMEMBER, Directory
 from mailsvc.store.domains import domain_enabled, first_domain
+from tests.support.smtp_talk import make_account
 
 ALICE = parse_address("alice@test.com")
 
@@ -30,6 +32,7 @@ class SlowDatabase:
     def __init__(self) -> None:
         self.asked: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
         self.waiting: list[Deferred[Any]] = []
+        self.single = True
 
     async def run(self, query: Callable[..., Any], *args: Any) -> Any:
         """Wait for the test."""
@@ -100,6 +103,28 @@ def test_an_answer_is_remembered_for_a_while(desk: Desk, found: str | None) -> N
     desk.clock.advance(0.2)
     assert desk.find() == []
     assert len(desk.database.asked) == 2
+
+
+@pytest.mark.parametrize("single", [True, False])
+def test_a_login_sees_what_another_node_has_changed(desk: Desk, *, single: bool) -> None:
+    """And so does who asks by number next; a database of our own is not asked again."""
+    old, new = make_account("alice", 7), replace(make_account("alice", 7), enabled=False)
+    desk.database.single = single
+    desk.find()
+    desk.answer(old)
+    desk.ask(desk.directory.by_id(AccountId(7)))
+    desk.answer(old)
+
+    heard = desk.ask(desk.directory.find(ALICE, fresh=True))
+    if single:
+        assert heard == [old]
+        return
+    desk.answer(new)
+
+    assert heard == [new]
+    assert desk.find() == [new]
+    assert desk.ask(desk.directory.by_id(AccountId(7))) == [new]
+    assert len(desk.database.asked) == 3
 
 
 def test_a_change_is_seen_at_once(desk: Desk) -> None:

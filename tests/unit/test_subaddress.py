@@ -78,8 +78,8 @@ def test_postmaster_of_a_new_domain(store: Store) -> None:
 class TaggedDirectory(MemoryDirectory):
     """Finds alice under every address, as if it were a subaddress of hers."""
 
-    async def find(self, address: Address) -> Account | None:
-        del address
+    async def find(self, address: Address, *, fresh: bool = False) -> Account | None:
+        del address, fresh
         return self.accounts["alice@test.com"]
 
 

@@ -99,6 +99,36 @@ def test_two_daemons_share_one_mailbox(node: Daemon, second: Daemon) -> None:
         client.quit()
 
 
+def test_a_login_sees_what_was_changed_at_another_node(node: Daemon, second: Daemon) -> None:
+    """A new password, a switch, and a user who was not there a moment ago: all at once."""
+    for one in (node, second):
+        one.pop3("bob").quit()
+    old, new = second.passwords["bob"], "quite another horse 7"
+    with pytest.raises(error_proto, match=r"\[AUTH\]"):
+        _log_in(second, "dora", new)
+
+    assert node.mailctl("user", "passwd", "bob", "--password-stdin", given=new).status == 0
+    with pytest.raises(error_proto, match=r"\[AUTH\]"):
+        _log_in(second, "bob", old)
+    _log_in(second, "bob", new)
+
+    assert node.mailctl("user", "add", "dora", "--password-stdin", given=new).status == 0
+    _log_in(second, "dora", new)
+    assert node.mailctl("user", "switch", "dora", "pop3", "off").status == 0
+    with pytest.raises(error_proto, match="may not use this service"):
+        _log_in(second, "dora", new)
+    assert node.mailctl("user", "switch", "dora", "pop3", "on").status == 0
+    _log_in(second, "dora", new)
+    assert node.mailctl("user", "disable", "bob").status == 0
+    with pytest.raises(error_proto, match=r"-ERR"):
+        _log_in(second, "bob", new)
+
+
+def _log_in(daemon: Daemon, user: str, password: str) -> None:
+    daemon.passwords[user] = password
+    daemon.pop3(user).quit()
+
+
 def test_a_daemon_that_dies_takes_nothing_with_it(node: Daemon, second: Daemon) -> None:
     """Kill -9 of one under load: what it answered with 250 is at the other one."""
     loads = [
