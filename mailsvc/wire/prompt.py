@@ -192,10 +192,17 @@ def _write_below(connection: _Prompt, data: bytes) -> None:
     connection.write_soon(data)
 
 
+def _lose_below(connection: _Prompt) -> None:
+    # Twisted asks a producer that is paused for more when all is sent, and closes never.
+    FileDescriptor.unregisterProducer(connection)
+    FileDescriptor.loseConnection(connection)
+
+
 class _BelowTls(FileDescriptor):
     """The methods by which TLS reaches the socket; never an instance."""
 
     write = _write_below
+    loseConnection = _lose_below
 
 
 class PromptPort(tcp.Port):

@@ -309,6 +309,35 @@ class TestRealSockets:
 
         assert line.client.heard == b"Bye"
 
+    def test_a_client_may_end_tls_while_it_reads_nothing(
+        self, loopback: Callable[..., _Loopback], certificates: Certificates
+    ) -> None:
+        """Its connection is over when it has read on, not when our patience is."""
+        line = loopback(_silent)
+        line.server.wire.socket.setsockopt(SOL_SOCKET, SO_SNDBUF, 64 * KIB)
+        line.server.wire.startTLS(certificates)
+        line.client.wire.startTLS(_AnyServer())
+        line.turn_until(lambda: line.server.agreed and line.client.agreed)
+        dialogue, background = Dialogue(line.server.wire, Clock(), 512), Background()
+
+        async def talk() -> None:
+            for _ in range(200):
+                await dialogue.send(b"x" * 40_000, 60)
+
+        line.client.wire.pauseProducing()
+        background.start(talk(), "a talk")
+        for _ in range(20):
+            line.reactor.iterate(0)
+        line.client.wire.protocol._shutdownTLS()  # noqa: SLF001 - says good-bye, and no more
+        for _ in range(20):
+            line.reactor.iterate(0)
+        assert line.server.lost is None
+        line.client.wire.resumeProducing()
+        line.turn_until(lambda: line.server.lost is not None)
+        dialogue.lost()
+
+        assert len(background) == 0
+
     def test_nobody_listens(self) -> None:
         """Whoever connects hears of it."""
         reactor: Any = TurnReactor()

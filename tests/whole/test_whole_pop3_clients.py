@@ -5,12 +5,13 @@ import mailbox
 import os
 import pty
 import re
+import socket
 import ssl
 import subprocess
 import time
 from base64 import b64decode
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 from poplib import POP3, POP3_SSL, error_proto
 from select import select
@@ -411,6 +412,62 @@ class TestPoplib:
         client.close()
         assert heard.startswith(b"+OK")
         assert heard.endswith(b"%098d\r\n.\r\n+OK good-bye\r\n" % 79_999)
+
+
+class TlsByHand:
+    """A client whose TLS and socket are two things: it can say good-bye and still read octets."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._ours, self._theirs = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = trusting(daemon).wrap_bio(self._theirs, self._ours, server_hostname="localhost")
+        self.socket = socket.socket()
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        self.socket.connect((HERE, daemon.ports["pop3s"]))
+        self.socket.settimeout(0.5)
+        self._until_done(self._tls.do_handshake)
+        self.hear()
+
+    def _until_done(self, step: Callable[[], object]) -> None:
+        with suppress(ssl.SSLWantReadError):
+            step()
+            self.socket.sendall(self._ours.read())
+            return
+        self.socket.sendall(self._ours.read())
+        self._theirs.write(self.socket.recv(16_384))
+        self._until_done(step)
+
+    def say(self, command: str) -> None:
+        """Say a command."""
+        self._tls.write(f"{command}\r\n".encode())
+        self.socket.sendall(self._ours.read())
+
+    def hear(self) -> None:
+        """Hear a short reply."""
+        self._until_done(lambda: self._tls.read(512))
+
+    def say_bye_to_tls(self) -> None:
+        """Say that nothing more comes, and do not wait for the answer."""
+        with suppress(ssl.SSLWantReadError):
+            self._tls.unwrap()
+        self.socket.sendall(self._ours.read())
+
+
+def test_a_client_that_ends_tls_in_the_midst_lets_its_maildrop_go(daemon: Daemon) -> None:
+    """It has read nothing for a while, says good-bye to TLS, reads what there is and is gone."""
+    send(daemon, LETTER + b"".join(b"%098d\r\n" % number for number in range(80_000)))
+    client = TlsByHand(daemon)
+    with client.socket:
+        client.say("USER bob@test.com")
+        client.hear()
+        client.say(f"PASS {daemon.passwords['bob']}")
+        client.hear()
+        client.say("RETR 1")
+        time.sleep(0.5)
+        client.say_bye_to_tls()
+        with suppress(TimeoutError):
+            while client.socket.recv(65_536):
+                pass
+    wait_until(lambda: may_enter(daemon), "the way into the maildrop", 5)
 
 
 def connect(daemon: Daemon, line: str) -> POP3:
