@@ -71,6 +71,7 @@ class Dialogue:
         "_eager",
         "_ended",
         "_latest",
+        "_line_end",
         "_out",
         "_paused",
         "_resting",
@@ -109,6 +110,8 @@ class Dialogue:
         self._out: list[bytes] = []
         self.unsent = 0
         """Octets that were written and not yet flushed."""
+        self._line_end = _NEVER
+        """When a line that has begun must be whole."""
         self._ended: type[Exception] | None = None
         self._closing = False
         """Whether we have hung up, and the client still reads."""
@@ -198,7 +201,8 @@ class Dialogue:
         Mostly no coroutine: with short commands it would cost as much as all else here.
 
         Args:
-            timeout: Seconds of silence that are allowed.
+            timeout: Seconds of silence that are allowed; a line that has begun gets so many in
+                all, or its octets, one at a time, would hold the connection for ever.
             eager: Asked first when something comes.
         """
         if self._skipping:
@@ -206,10 +210,14 @@ class Dialogue:
         elif len(self._buffer) - self._at > self.longest_line:
             self._skipping = self._buffer[self._at : self._at + START]
             self._drop_buffer()
+        if not self._skipping and not self.pending:
+            self._line_end = _NEVER
+        elif self._line_end == _NEVER:
+            self._line_end = self._clock.seconds() + timeout
         if self._blocked or self._paused:
             return self._more(timeout)
         self.flush()
-        waiting = self._wait(timeout)
+        waiting = self._wait(timeout, latest=self._line_end)
         self._eager = None if eager is None else (eager, timeout)
         return waiting
 
@@ -222,6 +230,7 @@ class Dialogue:
         if end < 0:
             return None
         self._at = end + 1
+        self._line_end = _NEVER
         if self._skipping or end + 1 - start > self.longest_line:
             begins, self._skipping = self._skipping or buffer[start : start + START], b""
             raise LineTooLong(begins)
@@ -237,8 +246,9 @@ class Dialogue:
         return b"" if found is None else found.group()
 
     def take(self, octets: int) -> None:
-        """Take some octets of what was ``seen``."""
+        """Take some octets of what was ``seen``, to the end of a line."""
         self._at += octets
+        self._line_end = _NEVER
 
     async def octets(self, timeout: float) -> bytes:
         """
@@ -449,11 +459,13 @@ class Dialogue:
             self._resume()
         await self._wait(timeout)
 
-    def _wait(self, timeout: float, *, strict: bool = False, unread: int = 0) -> Pause:
+    def _wait(
+        self, timeout: float, *, strict: bool = False, unread: int = 0, latest: float = _NEVER
+    ) -> Pause:
         """Give the wait for the next thing that happens on the connection."""
         if self._ended is not None:
             raise self._ended
-        latest = self._latest
+        latest = min(self._latest, latest)
         if strict:
             latest = min(latest, self._clock.seconds() + timeout)
         self._deadline.begin(timeout, latest, unread)

@@ -79,6 +79,52 @@ def test_a_bare_line_feed_ends_no_line() -> None:
     assert result_of(line.next()) == b"two"
 
 
+@pytest.mark.parametrize("longest", [1000, 4], ids=["line", "line that is too long"])
+def test_a_line_that_drips_in_is_no_sign_of_life(longest: int) -> None:
+    """It has the time of one silence, from its first octets on."""
+    line = Line(longest)
+    answer = line.next()
+    line.clock.advance(8)
+
+    for _ in range(9):
+        line.dialogue.received(b"x")
+        line.clock.advance(1.1)
+        assert not answer.called
+
+    line.dialogue.received(b"x")
+    line.clock.advance(1.1)
+    assert failure_of(answer) is TimedOut
+
+
+def test_lines_that_are_never_whole_at_once_are_a_sign_of_life() -> None:
+    """Each has a time of its own."""
+    line = Line()
+    line.dialogue.received(b"begins ")
+
+    for _ in range(20):
+        answer = line.next()
+        line.clock.advance(8)
+        line.dialogue.received(b"and ends\r\nbegins ")
+        assert result_of(answer) == b"begins and ends"
+
+
+def test_what_was_dropped_begins_no_line() -> None:
+    """Not the octets that somebody has sent before TLS, or as content."""
+    line = Line()
+    answer = line.next()
+    line.dialogue.received(b"half")
+    line.clock.advance(5)
+    line.dialogue.received(b" a line\r\nmore")
+    assert result_of(answer) == b"half a line"
+    content = Deferred.fromCoroutine(line.dialogue.octets(10))
+    assert result_of(content) == b"more"
+
+    answer = line.next()
+    line.clock.advance(9)
+
+    assert not answer.called
+
+
 def test_silence_ends_the_dialogue() -> None:
     """After the time that the conversation allows."""
     line = Line()
