@@ -273,13 +273,18 @@ class IAuthenticator(Interface):
         """
 
     def begin(
-        mechanism: str, client: Client, channel: Channel, interface: type[Interface]
+        mechanism: str,
+        client: Client,
+        channel: Channel,
+        interface: type[Interface],
+        called: str = "",
     ) -> "IExchange | None":
         """
         Begin a login.
 
         Args:
             mechanism: Its name in capital letters.
+            called: What it is taken down as; empty: by that name.
             client: Who logs in.
             channel: Over what; with its channel bindings.
             interface: What the avatar is to provide.

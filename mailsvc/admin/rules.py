@@ -5,13 +5,12 @@ from datetime import timedelta
 
 from mailsvc.errors import CommandError
 from mailsvc.model.address import Address, BadAddress, parse_address, parse_domain
+from mailsvc.model.login import LONGEST_PASSWORD
 from mailsvc.model.page import LARGEST_PAGE
 from mailsvc.model.quota import NO_LIMIT
 
 SHORTEST_PASSWORD = 8
 """Characters; NIST SP 800-63B section 5.1.1.2."""
-LONGEST_PASSWORD = 1024
-"""Octets."""
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,2}")
 LONGEST_NAME = 255
 """Characters of a display name."""

@@ -35,7 +35,7 @@ class ToldExchange:
     Args:
         exchange: Does it.
         attempt: Who comes, how and for what.
-        mechanism: Its name.
+        called: What it is taken down as.
         book: Knows whose a name is.
         tell: Takes it down.
     """
@@ -43,11 +43,11 @@ class ToldExchange:
     _log = Logger()
 
     def __init__(
-        self, exchange: Exchange, attempt: Attempt, mechanism: str, book: KeyBook, tell: Tell
+        self, exchange: Exchange, attempt: Attempt, called: str, book: KeyBook, tell: Tell
     ) -> None:
         self._exchange = exchange
         self._client = attempt.client
-        self._how = f"{attempt.scope.value} {mechanism}"
+        self._how = f"{attempt.scope.value} {called}"
         self._book = book
         self._tell = tell
         self.who = ""
@@ -132,7 +132,12 @@ class Authenticator:
         return [name for name in self._makers if channel.bindings or not name.endswith("-PLUS")]
 
     def begin(
-        self, mechanism: str, client: Client, channel: Channel, interface: type[Interface]
+        self,
+        mechanism: str,
+        client: Client,
+        channel: Channel,
+        interface: type[Interface],
+        called: str = "",
     ) -> IExchange | None:
         """Begin a login."""
         if mechanism not in self.mechanisms(channel):
@@ -140,4 +145,4 @@ class Authenticator:
         scope = self._scopes[interface]
         attempt = Attempt(self._portal, client, channel, interface, scope)
         exchange = self._makers[mechanism](attempt)
-        return ToldExchange(exchange, attempt, mechanism, self._book, self._tell)
+        return ToldExchange(exchange, attempt, called or mechanism, self._book, self._tell)

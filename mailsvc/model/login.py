@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+LONGEST_PASSWORD = 1024
+"""Octets of a password."""
+
 
 class Challenge(NamedTuple):
     """

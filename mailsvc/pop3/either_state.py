@@ -1,6 +1,8 @@
 """The commands of both states: CAPA and LANG."""
 
-from mailsvc.pop3.languages import LANGUAGES, find_language
+from math import ceil
+
+from mailsvc.pop3.languages import DEFAULT, LANGUAGES, find_language
 from mailsvc.pop3.replies import NO_SUCH_LANGUAGE, Reply, ok, ok_lines
 from mailsvc.pop3.session import Session
 
@@ -31,7 +33,7 @@ async def capa(session: Session, argument: bytes) -> Reply:
 def lang(session: Session, argument: bytes) -> Reply:
     """Choose what people are told things in, or list what there is; RFC 6856 section 3."""
     if not argument:
-        lines = [f"{one.tag} {one.name}\r\n".encode() for one in LANGUAGES]
+        lines = [f"{one.tag} {one.name}\r\n".encode() for one in (*LANGUAGES, DEFAULT)]
         return ok_lines(b"these are the languages", lines)
     chosen = find_language(argument.decode("ascii", "replace"))
     if chosen is None:
@@ -68,4 +70,5 @@ async def _expire(session: Session) -> bytes:
 
 def _login_delay(session: Session) -> bytes:
     """Tell how soon users may come back; RFC 2449 section 6.5."""
-    return b"LOGIN-DELAY %d\r\n" % session.settings.pop3.login_delay
+    # Rounded up: who believes us must not come too soon.
+    return b"LOGIN-DELAY %d\r\n" % ceil(session.settings.pop3.login_delay)

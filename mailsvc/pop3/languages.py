@@ -42,7 +42,8 @@ def _read(tag: str) -> Language:
 
 ENGLISH = Language("en", "English", "I speak English now", {})
 LANGUAGES = (ENGLISH, _read("zh"))
-_DEFAULT = ("*", "i-default")
+DEFAULT = ENGLISH._replace(tag="i-default", name="English, for everybody")
+"""What is spoken before a client has chosen; RFC 2277 section 4.5."""
 
 
 def find_language(tag: str) -> Language | None:
@@ -50,11 +51,13 @@ def find_language(tag: str) -> Language | None:
     Find the language that is best for a tag; RFC 4647 section 3.4, RFC 2277 section 4.5.
 
     Args:
-        tag: As the client says it, such as ``zh-CN``; ``*`` and ``i-default``: ours.
+        tag: As the client says it, such as ``zh-CN``; ``*``: ours.
     """
     wanted = tag.lower()
-    if wanted in _DEFAULT:
+    if wanted == "*":
         return ENGLISH
+    if wanted == DEFAULT.tag:
+        return DEFAULT
     while wanted:
         for language in LANGUAGES:
             if language.tag == wanted:

@@ -38,7 +38,7 @@ async def pass_(session: Session, argument: bytes) -> Reply:
     """Log in; the password is the rest of the line, spaces included; RFC 1939 section 7."""
     if session.waiting_user is None:
         return NEED_USER
-    exchange = session.begin_login("LOGIN")
+    exchange = session.begin_login("LOGIN", called="USER")
     if exchange is None:
         return NEED_TLS
     try:

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from enum import Enum, auto
+from math import ceil
 from typing import Any, ClassVar, cast
 
 from twisted.internet.defer import Deferred
@@ -449,7 +450,7 @@ class Pop3Factory(ServerFactory[Pop3Protocol]):
 
     def cap_LOGIN_DELAY(self) -> int:
         """Tell how many seconds must lie between two logins."""
-        return round(self.settings.pop3.login_delay)
+        return ceil(self.settings.pop3.login_delay)
 
     def perUserLoginDelay(self) -> bool:
         """Tell that this is so for everybody."""

@@ -9,6 +9,7 @@ from mailsvc.config.settings import Settings, Utf8Headers
 from mailsvc.interfaces import IAuthenticator, IExchange
 from mailsvc.model.channel import PLAIN_TEXT, Channel
 from mailsvc.model.envelope import Client
+from mailsvc.model.login import LONGEST_PASSWORD
 from mailsvc.model.story import Handling
 from mailsvc.policy.limits import is_exempt
 from mailsvc.policy.relay import may_log_in
@@ -18,6 +19,7 @@ from mailsvc.pop3.replies import Reply
 
 LONGEST_LINE = 255
 """Octets of a command, CRLF included; RFC 2449 section 4."""
+_LONGEST_PASS = LONGEST_PASSWORD + len(b"PASS \r\n")
 _PATIENT_UNTIL = 2
 """Wrong commands in a row that are answered at once: anybody may mistype."""
 
@@ -140,7 +142,9 @@ class Session:
     @property
     def longest_line(self) -> int:
         """Octets of the next line, CRLF included; RFC 5034 section 4."""
-        return LONGEST_LINE if self.awaiting is None else LONGEST_RESPONSE
+        if self.awaiting is not None:
+            return LONGEST_RESPONSE
+        return LONGEST_LINE if self.waiting_user is None else _LONGEST_PASS
 
     @property
     def tries_patience(self) -> bool:
@@ -156,9 +160,11 @@ class Session:
         self.utf8 = False
         self.language = ENGLISH
 
-    def begin_login(self, mechanism: str) -> IExchange | None:
-        """Begin a login; None: there is no such mechanism here."""
-        return self._authenticator.begin(mechanism, self.client, self.channel, pop3.IMailbox)
+    def begin_login(self, mechanism: str, called: str = "") -> IExchange | None:
+        """Begin a login, taken down as it is *called*; None: there is no such mechanism here."""
+        return self._authenticator.begin(
+            mechanism, self.client, self.channel, pop3.IMailbox, called
+        )
 
     def enter(self, user: str, maildrop: Maildrop, leave: Callable[[], None]) -> None:
         """Enter the TRANSACTION state."""

@@ -190,8 +190,8 @@ async def _release(session: Session) -> None:
 
 
 def _number(argument: bytes) -> int | None:
-    """Read a number; None: it is none, or larger than any that we have."""
-    return int(argument) if argument.isdigit() and len(argument) <= _MOST_DIGITS else None
+    """Read a number of lines, however many; None: it is none."""
+    return int(argument) if argument.isdigit() else None
 
 
 def _index(maildrop: Maildrop, argument: bytes) -> int | None:

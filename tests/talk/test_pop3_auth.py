@@ -303,6 +303,11 @@ class TestLoginDelay:
         """In seconds."""
         assert b"LOGIN-DELAY 600\r\n" in greeted(office).asks(b"CAPA")
 
+    def test_a_part_of_a_second_is_told_as_a_whole_one(self) -> None:
+        """Who comes back when it has passed is not too soon."""
+        office = PostOffice(Settings(pop3=Pop3Settings(login_delay=1.2)))
+        assert b"LOGIN-DELAY 2\r\n" in greeted(office).asks(b"CAPA")
+
     def test_who_comes_back_too_soon_is_told_so(self, office: PostOffice) -> None:
         """It is no wrong password, and counts as no failure; others may come."""
         office.log_in(b"alice").says(b"QUIT").hears(b"+OK")

@@ -77,7 +77,11 @@ class TestLang:
     def test_the_languages_are_listed(self) -> None:
         """Tag, and what its speakers call it."""
         talk = greeted(office_with()).says(b"LANG")
-        assert talk.rest_of_list() == [b"en English", "zh 中文".encode()]
+        assert talk.rest_of_list() == [
+            b"en English",
+            "zh 中文".encode(),
+            b"i-default English, for everybody",
+        ]
 
     def test_people_are_told_in_their_language(self) -> None:
         """The response code stays: programs read it."""
@@ -88,8 +92,13 @@ class TestLang:
 
     def test_the_old_language_comes_back(self) -> None:
         """``*`` is ours, and so is i-default; RFC 2277 section 4.5."""
-        talk = greeted(office_with()).says(b"LANG zh", b"LANG *", b"HELP", b"LANG i-default")
-        talk.hears(b"+OK zh", b"+OK en I speak", b"-ERR no such command", b"+OK en")
+        for tag, told in (
+            (b"*", b"en"),
+            (b"i-default", b"i-default"),
+            (b"I-Default", b"i-default"),
+        ):
+            talk = greeted(office_with()).says(b"LANG zh", b"LANG " + tag, b"HELP")
+            talk.hears(b"+OK zh", b"+OK " + told + b" I speak English", b"-ERR no such command")
 
     def test_an_unknown_language_changes_nothing(self) -> None:
         """The client goes on in the one that it has."""

@@ -10,10 +10,11 @@ from mailsvc.auth.checkers import WrongPassword
 from mailsvc.errors import BadResponse, MailError, StorageFailed
 from mailsvc.model.account import Account
 from mailsvc.model.address import Address
+from mailsvc.model.channel import PLAIN_TEXT
 from tests.support.pop3_talk import faults, logs
 from tests.support.scram_client import ScramClient
 from tests.support.smtp_talk import PASSWORD, MemoryDirectory
-from tests.unit.test_sasl import ALICE, SCRAM, House, plain, step
+from tests.unit.test_sasl import ALICE, CLIENT, SCRAM, House, plain, step
 
 ANY_SPELLING = pytest.mark.parametrize("name", ["alice@test.com", "ALICE@Test.com", "alice"])
 
@@ -65,6 +66,18 @@ def test_a_login_is_told_with_the_address(name: str) -> None:
     [told] = house.told
     assert told.account == house.directory.accounts[ALICE].id
     assert (told.event, told.sender, told.detail) == ("login", ALICE, "pop3 PLAIN")
+
+
+def test_a_command_that_is_no_mechanism_is_told_by_its_own_name() -> None:
+    """USER and PASS of POP3 are not AUTH LOGIN."""
+    house = Proper()
+    exchange = house.authenticator.begin("LOGIN", CLIENT, PLAIN_TEXT, IMailbox, "USER")
+    assert exchange is not None
+
+    step(exchange, ALICE.encode())
+    step(exchange, PASSWORD)
+
+    assert [told.detail for told in house.told] == ["pop3 USER"]
 
 
 @ANY_SPELLING
