@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mailsvc.cli.output import Column, clean, moment, show_json, show_table
+from mailsvc.cli.output import Column, clean, end, moment, show_json, show_table
 from mailsvc.cli.parameters import for_option
 from mailsvc.cli.place import Place, all_rows, as_json, examples, pass_place
 
@@ -80,7 +80,7 @@ def add(place: Place, /, action: str, *, as_json: bool, **given: Any) -> None:
     if as_json:
         show_json(_json(made))
         return
-    until = "" if made.expires is None else f" until {moment(made.expires)}"
+    until = "" if made.expires is None else f" until {end(made.expires)}"
     click.echo(clean(f"Rule {made.number}: {made.action.value} {made.subject}{until}."))
 
 

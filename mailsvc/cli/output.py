@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from shutil import get_terminal_size
 from typing import Any, NamedTuple
 from unicodedata import combining, east_asian_width
@@ -16,6 +16,7 @@ NOTHING = "-"
 """Stands for what is empty, so that columns can be counted."""
 _BETWEEN = 3
 """Columns of the terminal between two of a table."""
+_MINUTES = timedelta(minutes=5)
 
 
 class Column(NamedTuple):
@@ -123,6 +124,13 @@ def count(number: int, one: str, many: str) -> str:
 def moment(when: datetime | None) -> str:
     """Write a moment for people: UTC, to the minute; None is empty."""
     return "" if when is None else when.strftime("%Y-%m-%d %H:%M UTC")
+
+
+def end(when: datetime) -> str:
+    """Write when something ends: as a moment, to the second where that is minutes away."""
+    if when - datetime.now(UTC) > _MINUTES:
+        return moment(when)
+    return when.strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def duration(seconds: float) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mailsvc.cli.output import Column, clean, count, duration, moment, show_json, show_table
+from mailsvc.cli.output import Column, clean, count, duration, end, moment, show_json, show_table
 from mailsvc.cli.parameters import for_option
 from mailsvc.cli.place import Place, as_json, examples, pass_place
 
@@ -197,7 +197,7 @@ def _show_switched(
         rest = "." if running else f", until: mailctl service {other} {name}"
     else:
         turns = "stops" if running else "starts"
-        rest = f" until {moment(until)}, then it {turns} by itself."
+        rest = f" until {end(until)}, then it {turns} by itself."
     click.echo(clean(f"{name} is {state}{rest}"))
 
 

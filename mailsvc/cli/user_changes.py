@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mailsvc.cli.output import clean, count, moment, show_json
+from mailsvc.cli.output import clean, count, end, show_json
 from mailsvc.cli.parameters import NONE, SizeOrNone, for_option, number_or_none
 from mailsvc.cli.place import Place, as_json, examples, pass_place
 
@@ -154,7 +154,7 @@ def _switch(
         until = None if turned.until is None else turned.until.isoformat()
         show_json({"address": str(turned.address), name: on, "until": until})
         return
-    late = "" if turned.until is None else f" until {moment(turned.until)}"
+    late = "" if turned.until is None else f" until {end(turned.until)}"
     what = ("enabled" if on else "disabled") if name == "enabled" else f"{name} {_word(on=on)}"
     shown = turned.address.shown
     text = f"{shown} is {what}{late}." if name == "enabled" else f"{shown}: {what}{late}."
