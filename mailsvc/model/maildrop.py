@@ -1,7 +1,9 @@
 """One POP3 session's picture of its maildrop; RFC 1939."""
 
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from mailsvc.model.ids import AccountId, FolderId
 
@@ -20,6 +22,25 @@ class Lease:
     account: AccountId
     folder: FolderId
     token: int
+
+
+class Clearing(NamedTuple):
+    """
+    Messages that go for another reason than their reader's wish; the trail tells of it.
+
+    Args:
+        account: Whose they are.
+        address: The address of the account.
+        folder: Its inbox.
+        uids: Which.
+        why: The reason, for people.
+    """
+
+    account: AccountId
+    address: str
+    folder: FolderId
+    uids: Sequence[int]
+    why: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from mailsvc.config.settings import RetentionSettings
+from mailsvc.model.maildrop import Clearing
 from mailsvc.service.rounds import Rounds
 from mailsvc.store.database import Database, Query
 from mailsvc.store.expiry import (
@@ -85,19 +86,22 @@ class Retention(Rounds):
 
     async def _clear(self, inbox: KeptInbox) -> None:
         before, removed = self._now() - timedelta(days=inbox.days), 0
+        account, address, folder, days = inbox
+        why = f"older than {days} {'day' if days == 1 else 'days'}"
         while self.running:
-            uids = await self._database.run(list_expired, inbox.folder, before)
-            if not uids or not await self._maildrops.clear(inbox.account, inbox.folder, uids):
-                break
-            removed += len(uids)
-            if len(uids) < EXPIRE:
+            uids = await self._database.run(list_expired, folder, before)
+            wish = Clearing(account, address, folder, uids, why)
+            gone = await self._maildrops.clear(wish) if uids else None
+            removed += gone or 0
+            if gone is None or len(uids) < EXPIRE:
                 break
         if removed:
             self._log.info(
-                "removed {count} messages older than {days} days of account {account}",
+                "removed {count} {messages} of {account} {why}",
                 count=removed,
-                days=inbox.days,
-                account=inbox.account,
+                messages="message" if removed == 1 else "messages",
+                account=address,
+                why=why,
             )
 
     async def _forget(self, name: str, query: Query[[datetime], int], seconds: float) -> None:

@@ -18,10 +18,12 @@ class KeptInbox(NamedTuple):
     An inbox that does not keep its mail for ever.
 
     Args:
+        address: Of its account.
         days: After so many a message goes.
     """
 
     account: AccountId
+    address: str
     folder: FolderId
     days: int
 
@@ -29,12 +31,15 @@ class KeptInbox(NamedTuple):
 def list_kept_inboxes(conn: Connection) -> Sequence[KeptInbox]:
     """List them in the order of their accounts; a look into an index when there is none."""
     rows = conn.execute(
-        select(account.c.id, folder.c.id, account.c.keep_days)
+        select(account.c.id, account.c.address, folder.c.id, account.c.keep_days)
         .join(folder, (folder.c.account_id == account.c.id) & (folder.c.role == "inbox"))
         .where(account.c.keep_days.is_not(None))
         .order_by(account.c.id)
     )
-    return [KeptInbox(AccountId(owner), FolderId(inbox), days) for owner, inbox, days in rows]
+    return [
+        KeptInbox(AccountId(owner), address, FolderId(inbox), days)
+        for owner, address, inbox, days in rows
+    ]
 
 
 def list_expired(

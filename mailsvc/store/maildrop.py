@@ -18,12 +18,13 @@ from mailsvc.errors import MaildropInUse
 from mailsvc.interfaces import IMaildrops
 from mailsvc.model.account import Account
 from mailsvc.model.ids import AccountId, FolderId, MessageId
-from mailsvc.model.maildrop import Lease, Snapshot
+from mailsvc.model.maildrop import Clearing, Lease, Snapshot
 from mailsvc.store.database import Database
 from mailsvc.store.driver import DriverStatement, driver_of
 from mailsvc.store.local_leases import LocalLeases
 from mailsvc.store.portable import portable
 from mailsvc.store.removal import release_entries
+from mailsvc.store.stories import INSERT_STORY
 from mailsvc.store.tables import chunk, entry, expunged, folder, lock, message
 
 _MOST_PARAMETERS = 500
@@ -142,26 +143,25 @@ class Maildrops:
         else:
             raise MaildropInUse
 
-    async def clear(self, account: AccountId, inbox: FolderId, uids: Sequence[int]) -> bool:
+    async def clear(self, wish: Clearing) -> int | None:
         """
-        Remove messages in one transaction, for another reason than their reader's wish.
+        Remove messages, and tell of each in the trail, in one transaction.
 
         No session sees its mail go (RFC 1939 section 4: it alone changes the maildrop); one
         that begins meanwhile waits for the commit.
 
         Returns:
-            False: a session has the maildrop, and nothing was removed.
+            How many were still there; None: a session has the maildrop, nothing was removed.
 
         Raises:
             StorageFailed: Nothing was removed.
         """
+        token, *numbers = self._database.ids.many(1 + len(wish.uids))
         if self._local is None:
-            lease = Lease(account, inbox, self._database.ids.next())
-            return await self._database.write(clear, lease, uids)
-        async with self._local.clearing(account) as free:
-            if free:
-                await self._database.write(remove, inbox, uids)
-            return free
+            lease = Lease(wish.account, wish.folder, token)
+            return await self._database.write(clear, lease, wish, numbers)
+        async with self._local.clearing(wish.account) as free:
+            return await self._database.write(clear_and_tell, wish, numbers) if free else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,44 +308,72 @@ def expunge(conn: Connection, lease: Lease, uids: Sequence[int]) -> None:
     remove(conn, lease.folder, uids)
 
 
-def clear(conn: Connection, lease: Lease, uids: Sequence[int]) -> bool:
+def clear(conn: Connection, lease: Lease, wish: Clearing, numbers: Sequence[int]) -> int | None:
     """
-    Remove messages from a maildrop that no session has; False: one has it.
+    Do what ``clear_and_tell`` does with a maildrop that no session has; None: one has it.
 
     The lease is given back in the same transaction, so nobody ever sees it: a session or a
     node that wants the maildrop meanwhile waits at the key of the row.
     """
     (refused,) = take_leases(conn, [_Wish(lease, _A_MOMENT)])
     if refused is not None:
-        return False
-    remove(conn, lease.folder, uids)
+        return None
+    removed = clear_and_tell(conn, wish, numbers)
     release_leases(conn, [lease])
-    return True
+    return removed
+
+
+@portable
+def clear_and_tell(conn: Connection, wish: Clearing, numbers: Sequence[int]) -> int:
+    """
+    Remove messages as ``remove`` does, with a row of the trail for each.
+
+    Args:
+        numbers: Of the rows, one for each uid: made before, for the transaction may run in
+            another process.
+
+    Returns:
+        How many were still there; no other one is told.
+    """
+    gone = _remove(conn, wish.folder, wish.uids)
+    if gone:
+        about = (wish.account, "", "", wish.address, "", wish.why, None)
+        rows = zip(numbers, gone, strict=False)  # Some may have gone before.
+        INSERT_STORY(conn, [(number, "removed", message, *about) for number, message in rows])
+    return len(gone)
 
 
 @portable
 def remove(conn: Connection, inbox: FolderId, uids: Sequence[int]) -> None:
     """Remove messages from a maildrop that nobody else has open; RFC 1939 section 6."""
+    _remove(conn, inbox, uids)
+
+
+def _remove(conn: Connection, inbox: FolderId, uids: Sequence[int]) -> list[int]:
+    """Remove them, and give the numbers of the messages that were there."""
     modseq = conn.scalar(select(folder.c.modseq).where(folder.c.id == inbox).with_for_update())
     if modseq is None:
-        return
-    now = datetime.now(UTC)
+        return []
+    now, gone = datetime.now(UTC), []
     for start in range(0, len(uids), _MOST_PARAMETERS):
         some = uids[start : start + _MOST_PARAMETERS]
-        _expunge_some(conn, inbox, some, modseq + 1, now)
+        gone += _expunge_some(conn, inbox, some, modseq + 1, now)
+    return gone
 
 
 def _expunge_some(
     conn: Connection, inbox: FolderId, uids: Sequence[int], modseq: int, now: datetime
-) -> None:
+) -> list[int]:
     which = (entry.c.folder_id == inbox) & entry.c.uid.in_(uids)
-    there = conn.execute(select(entry.c.uid, entry.c.octets).where(which)).all()
+    there = conn.execute(
+        select(entry.c.uid, entry.c.message_id, entry.c.octets).where(which).order_by(entry.c.uid)
+    ).all()
     if not there:
-        return
+        return []
     release_entries(conn, which)
     conn.execute(
         insert(expunged),
-        [{"folder_id": inbox, "uid": uid, "modseq": modseq, "removed": now} for uid, _ in there],
+        [{"folder_id": inbox, "uid": row.uid, "modseq": modseq, "removed": now} for row in there],
     )
     conn.execute(
         update(folder)
@@ -353,9 +381,10 @@ def _expunge_some(
         .values(
             modseq=modseq,
             messages=folder.c.messages - len(there),
-            octets=folder.c.octets - sum(octets for _, octets in there),
+            octets=folder.c.octets - sum(row.octets for row in there),
         )
     )
+    return [row.message_id for row in there]
 
 
 def drop_leases(conn: Connection, owner: AccountId | None = None) -> None:

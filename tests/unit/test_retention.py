@@ -6,12 +6,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Connection, insert, select
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 
 from mailsvc.config.settings import RetentionSettings
 from mailsvc.errors import StorageFailed
 from mailsvc.model.account import Account
 from mailsvc.model.ids import AccountId, FolderId, earliest_at
-from mailsvc.model.maildrop import Lease
+from mailsvc.model.maildrop import Clearing, Lease
+from mailsvc.model.story import StoryFilter, StoryRow
 from mailsvc.service.retention import EVERY, Retention
 from mailsvc.store import maildrop
 from mailsvc.store.accounts import (
@@ -24,6 +26,7 @@ from mailsvc.store.expiry import EXPIRE
 from mailsvc.store.local_leases import LocalLeases
 from mailsvc.store.maildrop import Maildrops
 from mailsvc.store.removal import purge_bodies
+from mailsvc.store.stories import search_stories, trace_number
 from mailsvc.store.tables import expunged, lock, trail
 from tests.support.database_servers import SERVERS
 from tests.support.mail_store import (
@@ -40,6 +43,7 @@ from tests.support.mail_store import (
 from tests.support.pump import PATIENCE, Outcome, Pump
 
 DAY = timedelta(days=1)
+REMOVED = StoryFilter(account="alice@test.com", event="removed")
 FOR_EVER = RetentionSettings(trail=None, expunged=None)
 
 
@@ -77,6 +81,16 @@ def alice(store: Store) -> Account:
     later = store.delivery(b"new", made)._replace(received=NOON + timedelta(days=5))
     store.deliver(later)
     return made
+
+
+def clearing(account: Account, *uids: int) -> Clearing:
+    """Wish some messages of an inbox away."""
+    return Clearing(account.id, str(account.address), account.inbox, uids, "older than 10 days")
+
+
+def told(store: Store) -> list[StoryRow]:
+    """List what `mailctl trail search` finds about mail of alice that was removed."""
+    return store.do(search_stories, REMOVED, None, 10_000)
 
 
 class Round:
@@ -125,6 +139,63 @@ def test_old_mail_goes_and_new_mail_stays(look: Round, store: Store, alice: Acco
     store.do(check_books)
 
 
+def test_what_goes_is_told(look: Round, store: Store, alice: Account) -> None:
+    """As what users remove, but without a client, and with the reason."""
+    first, second, kept = store.messages(alice)
+
+    with capturedLogs() as lines:
+        look.on(10.1)
+
+    assert [(row.event, int(row.message, 16)) for row in told(store)] == [
+        ("removed", second),
+        ("removed", first),
+    ]
+    *_, row = store.do(trace_number, first)
+    assert (row.event, row.account, row.recipient) == ("removed", *2 * ["alice@test.com"])
+    assert (row.client_ip, row.sender, row.status) == ("", "", "")
+    assert row.detail == "older than 10 days"
+    assert "removed" not in {row.event for row in store.do(trace_number, kept)}
+    assert "removed 2 messages of alice@test.com older than 10 days" in map(formatEvent, lines)
+
+
+def test_one_message_of_one_day_is_told(look: Round, store: Store, alice: Account) -> None:
+    """In grammatical words."""
+    store.do(set_keep, alice.address, 1)
+    look.on(5)
+
+    with capturedLogs() as lines:
+        look.on(6.1)
+
+    assert "removed 1 message of alice@test.com older than 1 day" in map(formatEvent, lines)
+    assert {row.detail for row in told(store)} == {"older than 1 day"}
+
+
+def test_a_removal_that_failed_is_not_told(
+    database: Database, store: Store, alice: Account, pump: Pump
+) -> None:
+    """It is one transaction with the rows."""
+
+    def fail(conn: Connection) -> None:
+        assert maildrop.clear_and_tell(conn, clearing(alice, 1, 2), [8, 9]) == 2
+        raise StorageFailed
+
+    with pytest.raises(StorageFailed):
+        pump.finish(database.write(fail))
+
+    assert (store.uids(alice), told(store)) == ([1, 2, 3], [])
+
+
+def test_only_what_was_there_is_told(store: Store, alice: Account) -> None:
+    """Another node, or a try whose end nobody saw, has removed the others."""
+    counts = [
+        store.do(maildrop.clear_and_tell, clearing(alice, *uids), store.ids.many(len(uids)))
+        for uids in ((1,), (1, 2, 99), (1, 2, 99))
+    ]
+
+    assert counts == [1, 1, 0]
+    assert len(told(store)) == 2
+
+
 def test_who_keeps_all_loses_nothing(look: Round, store: Store, alice: Account) -> None:
     """The default; and a dial that was turned back."""
     bob = store.add("bob")
@@ -145,6 +216,7 @@ def test_an_open_session_keeps_its_mail(
     lease = pump.finish(maildrops.open(alice, 60.0)).lease
     look.on(20)
     assert store.uids(alice) == [1, 2, 3]
+    assert not told(store)
 
     pump.finish(maildrops.release(lease))
     look.on(20)
@@ -174,14 +246,14 @@ def test_a_login_meanwhile_waits_for_the_commit(
     store.deliver(store.delivery(b"", bob))
     gate = Gate()
     busy = gate.close(database, pump)
-    clearing = pump.start(maildrops.clear(alice.id, alice.inbox, [1, 2]))
+    cleared = pump.start(maildrops.clear(clearing(alice, 1, 2)))
     waiting = pump.start(maildrops.open(alice, 60.0))
     assert list(pump.finish(maildrops.open(bob, 60.0)).uids) == [1]
     assert not waiting
 
     gate.opened.set()
 
-    assert clearing.result()
+    assert cleared.result() == 2
     assert list(waiting.result().uids) == [3]
     pump.finish(busy)
 
@@ -193,7 +265,7 @@ def test_a_login_on_another_node_waits_for_the_commit(
     """It is shown what is left."""
     lease = Lease(alice.id, alice.inbox, 7)
     with engines.write.begin() as ours, noticed(engines.write, "DELETE FROM entry") as removed:
-        assert maildrop.clear(ours, lease, [1, 2])
+        assert maildrop.clear(ours, lease, clearing(alice, 1, 2), [8, 9]) == 2
         assert removed.wait(PATIENCE)
         late = pump.start(maildrops.open(alice, 60.0))
         wait_for_a_waiter(engines.write)
@@ -226,6 +298,7 @@ def test_thousands_go_in_small_transactions(look: Round, store: Store, alice: Ac
 
     assert store.uids(alice) == [3]
     assert len(commits) >= 3
+    assert len({row.message for row in told(store)}) == len(told(store)) == 2 * EXPIRE + 2
     store.do(check_books)
 
 
@@ -259,6 +332,7 @@ def test_nodes_do_not_disturb_each_other(
             one.result()
     assert store.uids(alice) == [3]
     assert store.do(lambda conn: conn.scalars(select(lock.c.name)).all()) == []
+    assert len(told(store)) == 22
     store.do(check_books)
 
 
@@ -275,10 +349,10 @@ def test_one_bad_inbox_does_not_save_the_others(
     store.deliver(store.delivery(b"old", bob))
     clear = maildrops.clear
 
-    async def fail(account: AccountId, inbox: FolderId, uids: Sequence[int]) -> bool:
-        if account == alice.id:
+    async def fail(wish: Clearing) -> int | None:
+        if wish.account == alice.id:
             raise StorageFailed
-        return await clear(account, inbox, uids)
+        return await clear(wish)
 
     monkeypatch.setattr(maildrops, "clear", fail)
 
