@@ -86,4 +86,4 @@ class Health:
         except TookTooLong:
             return NOTHING_SEEN, f"no answer within {_PATIENCE:.0f} seconds"
         except MailError as error:
-            return NOTHING_SEEN, str(error)
+            return NOTHING_SEEN, self._database.why(error)

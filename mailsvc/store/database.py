@@ -8,12 +8,14 @@ from sqlalchemy import Connection
 from twisted.internet.interfaces import IReactorFromThreads
 
 from mailsvc.config.settings import DatabaseSettings
+from mailsvc.errors import MailError
 from mailsvc.model.ids import IdSource
 from mailsvc.store.checkpoints import Checkpoints
 from mailsvc.store.engine import Engines
 from mailsvc.store.glances import Glances
 from mailsvc.store.portable import CALLS, Call
 from mailsvc.store.readers import Readers
+from mailsvc.store.reasons import reason_of
 from mailsvc.store.transactions import BatchQuery
 from mailsvc.store.two_writers import TwoWriters
 from mailsvc.store.writer import Writer
@@ -118,6 +120,10 @@ class Database:
             return query(connection, *args, **kwargs)
 
         return await self._readers.ask(ask)
+
+    def why(self, error: MailError) -> str:
+        """Say in one line, for an administrator only, what lies behind an error of ``run``."""
+        return reason_of(error, self._engines.read.url)
 
     def glance(self, query: Callable[[SqliteConnection], Result | None]) -> Result | None:
         """

@@ -382,12 +382,13 @@ class TestStatus:
         assert [one.name for one in seen.listeners] == ["mx", "submission", "pop3"]
 
     def test_a_lost_database_is_a_line_of_the_status(self, office: Office) -> None:
-        """It does not hide the rest."""
+        """It tells why, and does not hide the rest."""
         office.database.broken = StorageFailed()
+        office.database.broken.__cause__ = OSError(5, "the cable is out\nsee the manual")
 
         seen = finish(office.administration.health.status())
 
-        assert seen.fault == "Our storage is not available; please try again later"
+        assert seen.fault == "the cable is out"
         assert (seen.engine, seen.accounts) == (None, None)
         assert len(seen.listeners) == 3
 
