@@ -2,6 +2,8 @@
 
 from collections.abc import AsyncIterator, Container, Mapping, Sequence
 
+from twisted.logger import Logger
+
 from mailsvc.config.units import KIB, MIB
 from mailsvc.interfaces import IMaildrops
 from mailsvc.model.ids import MessageId
@@ -65,6 +67,8 @@ class Bodies:
         "_used",
     )
 
+    _log = Logger()
+
     def __init__(self, maildrops: IMaildrops, snapshot: Snapshot, room: AheadRoom) -> None:
         self._maildrops = maildrops
         self._snapshot = snapshot
@@ -100,13 +104,16 @@ class Bodies:
         index = last + 1
         if last == _NONE or index >= len(self._snapshot) or index in unwanted:
             return
-        if index not in self._ahead and index == self._end:
-            self._read_now(index, unwanted)
-        body = self._ahead.get(index)
-        if body is not None and len(body) <= self._room.free:
-            self._take_ready()
-            self._ready, self._ready_for = ok_message(self._snapshot.octets[index], body), index
-            self._room.free -= len(self._ready)
+        try:
+            if index not in self._ahead and index == self._end:
+                self._read_now(index, unwanted)
+            body = self._ahead.get(index)
+            if body is not None and len(body) <= self._room.free:
+                self._take_ready()
+                self._ready, self._ready_for = ok_message(self._snapshot.octets[index], body), index
+                self._room.free -= len(self._ready)
+        except Exception:  # noqa: BLE001 - logged; the client has its reply and goes on
+            self._log.failure("reading ahead failed")
 
     def _take_ready(self) -> bytes:
         """Give away what was made ready; it does not count any more."""

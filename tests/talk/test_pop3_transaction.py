@@ -162,6 +162,24 @@ class TestRetr:
         talk.says(b"RETR 2").hears(b"-ERR no such message")
         assert talk.asks(b"RETR 3") == THREE
 
+    def test_a_fault_in_reading_ahead_is_not_the_clients(
+        self, office: PostOffice, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its reply has been sent; it goes on and gets all its mail."""
+        office.add(b"bob", *[ONE] * 20)
+        talk = office.log_in(b"bob")
+
+        def fail(*_: object) -> None:
+            raise RuntimeError
+
+        monkeypatch.setattr(office.maildrops, "glance", fail)
+        with logs() as heard:
+            for number in range(1, 21):
+                assert talk.asks(b"RETR %d" % number) == ONE
+
+        assert [event["log_failure"].type for event in faults(heard)] == [RuntimeError]
+        talk.says(b"QUIT").hears(b"+OK")
+
 
 class TestALargeMessage:
     """It comes in chunks and is never whole in memory."""

@@ -1,6 +1,6 @@
 """Reading ahead of a client that goes through its maildrop."""
 
-from collections.abc import Coroutine
+from collections.abc import Container, Coroutine
 from typing import Any, TypeVar
 
 import pytest
@@ -11,8 +11,10 @@ from mailsvc.errors import StorageFailed
 from mailsvc.model.maildrop import Snapshot
 from mailsvc.pop3 import bodies
 from mailsvc.pop3.bodies import AheadRoom, Bodies, MessageGone
+from mailsvc.pop3.replies import ok_message
 from mailsvc.wire.dots import END
 from tests.support.pop3_maildrops import MemoryMaildrops, make_account
+from tests.support.pop3_talk import faults, logs
 
 Result = TypeVar("Result")
 
@@ -42,6 +44,16 @@ class Case:
     def whole(self, index: int, *unwanted: int) -> bytes | None:
         """Fetch one."""
         return now(self.bodies.whole(index, unwanted))
+
+    def retr(self, index: int, unwanted: Container[int] = ()) -> bytes:
+        """Fetch one as RETR does, and work ahead behind it."""
+        reply = self.bodies.reply(index)
+        if reply is None:
+            body = now(self.bodies.whole(index, unwanted))
+            assert body is not None
+            reply = ok_message(self.snapshot.octets[index], body)
+        self.bodies.look_ahead(unwanted)
+        return reply
 
 
 def test_a_maildrop_in_order_takes_few_queries() -> None:
@@ -323,3 +335,19 @@ class TestAhead:
             case.bodies.look_ahead(())
         case.bodies.reply(15)
         return case
+
+    def test_a_fault_is_logged_and_harms_nobody(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The client has its reply and has asked for nothing more."""
+        case = self._at_the_end_of_what_was_read()
+
+        def fail(*_: object) -> None:
+            raise RuntimeError
+
+        with monkeypatch.context() as patch, logs() as heard:
+            patch.setattr(case.maildrops, "glance", fail)
+            case.bodies.look_ahead(())
+            case.bodies.look_ahead(())
+
+        assert [event["log_failure"].type for event in faults(heard)] == [RuntimeError]
+        assert case.room.free == case.octets
+        assert case.retr(16) == _reply(90, b"x" * 90 + END)
