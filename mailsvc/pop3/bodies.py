@@ -121,13 +121,16 @@ class Bodies:
         self._room.free += len(ready)
         return ready
 
-    async def whole(self, index: int, unwanted: Container[int]) -> bytes | None:
+    async def whole(
+        self, index: int, unwanted: Container[int], *, keep: bool = False
+    ) -> bytes | None:
         """
         Fetch a body that is stored in one piece.
 
         Args:
             index: Which.
             unwanted: What need not be read ahead.
+            keep: Whether it will probably be asked for again: RETR often follows TOP.
 
         Returns:
             None: it is stored in chunks.
@@ -143,7 +146,8 @@ class Bodies:
             body = self._ahead[index]
         except KeyError:
             raise MessageGone from None
-        self._let_go(index, body or b"")
+        if not keep or self._held > MOST_AHEAD or self._room.free < 0:
+            self._let_go(index, body or b"")
         return body
 
     async def chunks(self, index: int) -> AsyncIterator[bytes]:
@@ -195,7 +199,6 @@ class Bodies:
         messages, octets = self._named(wanted)
         found = self._maildrops.glance(messages, octets)
         if found is not None:
-            self.forget()
             self._keep(wanted, messages, found)
 
     def _named(self, wanted: Sequence[int]) -> tuple[list[MessageId], int]:
@@ -209,6 +212,7 @@ class Bodies:
         messages: Sequence[MessageId],
         found: Mapping[MessageId, bytes | None],
     ) -> None:
+        self.forget()
         self._end = wanted[-1] + 1
         pairs = zip(wanted, messages, strict=True)
         self._ahead = {one: found[message] for one, message in pairs if message in found}

@@ -155,9 +155,9 @@ class Maildrop:
         """Make ready what the client will probably ask for next."""
         self._bodies.look_ahead(self.marks)
 
-    async def whole(self, index: int) -> bytes | None:
-        """Fetch a body, None when it is stored in chunks; errors as in ``Bodies.whole``."""
-        return await self._bodies.whole(index, self.marks)
+    async def whole(self, index: int, *, keep: bool = False) -> bytes | None:
+        """Fetch a body, None when it is stored in chunks; more in ``Bodies.whole``."""
+        return await self._bodies.whole(index, self.marks, keep=keep)
 
     def chunks(self, index: int) -> AsyncIterator[bytes]:
         """Fetch a body that is stored in chunks; errors as in ``Bodies.whole``."""

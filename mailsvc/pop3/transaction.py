@@ -127,7 +127,7 @@ async def top(session: Session, argument: bytes) -> Reply:
     if index is None:
         return NO_SUCH_MESSAGE
     cutter = TopCutter(count)
-    whole = await maildrop.whole(index)
+    whole = await maildrop.whole(index, keep=True)
     if whole is None:
         pieces = _cut(cutter, maildrop.chunks(index))
         return await _in_pieces(session, b"top of message follows", pieces)

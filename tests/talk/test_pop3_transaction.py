@@ -260,6 +260,14 @@ class TestTop:
         header = b"Subject: one\r\n\r\n"
         assert talk.asks(b"TOP 1 %d" % lines) == header + b"".join(body[:lines])
 
+    def test_the_message_behind_it_is_not_read_again(self, office: PostOffice, talk: Talk) -> None:
+        """Many clients look at the header first."""
+        for number, content in enumerate((ONE, TWO, THREE), 1):
+            talk.asks(b"TOP %d 0" % number)
+            assert talk.asks(b"RETR %d" % number) == content
+
+        assert office.maildrops.reads == [3]
+
     def test_dots_are_stuffed(self, talk: Talk) -> None:
         """As in RETR."""
         assert talk.asks(b"TOP 2 3") == b"Subject: two\r\n\r\n.dot\r\n..dots\r\n.\r\n"

@@ -1,9 +1,11 @@
 """Reading ahead of a client that goes through its maildrop."""
 
-from collections.abc import Container, Coroutine
+from collections.abc import Container, Coroutine, Iterable
 from typing import Any, TypeVar
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
@@ -44,6 +46,10 @@ class Case:
     def whole(self, index: int, *unwanted: int) -> bytes | None:
         """Fetch one."""
         return now(self.bodies.whole(index, unwanted))
+
+    def top(self, index: int, unwanted: Container[int] = ()) -> bytes | None:
+        """Fetch one as TOP does."""
+        return now(self.bodies.whole(index, unwanted, keep=True))
 
     def retr(self, index: int, unwanted: Container[int] = ()) -> bytes:
         """Fetch one as RETR does, and work ahead behind it."""
@@ -351,3 +357,180 @@ class TestAhead:
         assert [event["log_failure"].type for event in faults(heard)] == [RuntimeError]
         assert case.room.free == case.octets
         assert case.retr(16) == _reply(90, b"x" * 90 + END)
+
+
+MANY = [b"%d\r\n" % number for number in range(300)]
+
+
+def _replies(indexes: Iterable[int]) -> list[bytes]:
+    return [_reply(len(MANY[index]), MANY[index] + b".\r\n") for index in indexes]
+
+
+@pytest.fixture(params=[False, True], ids=["waits", "glances"])
+def many(request: pytest.FixtureRequest) -> Case:
+    """300 small messages, where a read takes time or a moment."""
+    case = Case(*MANY)
+    case.maildrops.glances = request.param
+    return case
+
+
+class TestTops:
+    """What TOP has read serves the RETR behind it."""
+
+    def test_a_top_before_each_message(self, many: Case) -> None:
+        """Many clients look at the header first."""
+        for index in range(300):
+            assert many.top(index) == MANY[index]
+            assert [many.retr(index)] == _replies([index])
+
+        assert many.maildrops.reads == [16, 50, 50, 50, 50, 50, 34]
+
+    def test_a_top_before_each_message_that_is_then_deleted(self, many: Case) -> None:
+        """Marks change nothing."""
+        marks: set[int] = set()
+        for index in range(300):
+            many.top(index, marks)
+            many.retr(index, marks)
+            marks.add(index)
+
+        assert many.maildrops.reads == [16, 50, 50, 50, 50, 50, 34]
+
+    def test_tops_of_all(self, many: Case) -> None:
+        """The view of a web mail, or a spam filter's."""
+        for index in range(300):
+            many.top(index)
+            many.bodies.look_ahead(())
+
+        assert many.maildrops.reads == [16, 50, 50, 50, 50, 50, 34]
+
+    def test_tops_of_all_hold_little(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What nobody fetches stays until the next query, and not for ever."""
+        monkeypatch.setattr(bodies, "MOST_AHEAD", 1000)
+        case = Case(*[b"x" * 400] * 10)
+
+        for index in range(10):
+            case.top(index)
+            assert case.room.free == case.octets - 800
+
+        assert case.maildrops.reads == [2] * 5
+        case.bodies.forget_unused()
+        case.bodies.forget_unused()
+        assert case.room.free == case.octets
+
+    def test_one_that_is_too_large_is_not_kept(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The limit of a session holds for TOP, too."""
+        monkeypatch.setattr(bodies, "MOST_AHEAD", 1000)
+        case = Case(b"x" * 1001, b"x" * 1000)
+
+        case.top(0)
+        assert case.room.free == case.octets
+        case.top(1)
+        assert case.room.free == case.octets - 1000
+
+    def test_without_room_nothing_is_kept(self) -> None:
+        """The memory of all sessions is no less spent by TOP."""
+        case = Case(*[b"x" * 400] * 3, room=399)
+
+        case.top(0)
+
+        assert case.room.free == 399
+        assert case.retr(0) == _reply(400, b"x" * 400 + END)
+        assert case.room.free == 399
+
+    def test_a_message_in_chunks_is_known_as_such(self) -> None:
+        """The RETR behind needs no query to find that out."""
+        case = Case(b"x" * 250, inline=100)
+
+        assert case.top(0) is None
+        assert case.bodies.reply(0) is None
+        assert case.whole(0) is None
+        assert case.maildrops.reads == [1]
+
+
+def test_two_reads_at_once_hold_nothing_twice() -> None:
+    """Twisted's mailboxes may be asked for two messages at the same time."""
+    case = Case(*[b"x" * 400] * 40)
+    results: list[bytes | None] = []
+    gates: list[Deferred[None]] = []
+    for index in (0, 20):
+        gates.append(Deferred())
+        case.maildrops.gates["read"] = gates[-1]
+        reading = Deferred.fromCoroutine(case.bodies.whole(index, ()))
+        _ = reading.addCallback(results.append)
+
+    for gate in gates:
+        gate.callback(None)
+
+    assert results == [b"x" * 400] * 2
+    assert case.room.free == case.octets - 15 * 400
+    case.bodies.forget()
+    assert case.room.free == case.octets
+
+
+_DROP = [b"%d\r\n.%b\r\n" % (number, b"x" * (number * 37 % 500)) for number in range(40)]
+_indexes = st.integers(0, len(_DROP) - 1)
+_steps = st.one_of(
+    st.tuples(st.sampled_from(["reply", "retr", "whole", "top", "mark"]), _indexes),
+    st.tuples(st.sampled_from(["retr", "top and retr"]), st.sampled_from(["next", "previous"])),
+    st.tuples(st.sampled_from(["look_ahead", "forget", "forget_unused"]), st.none()),
+)
+
+
+class _Player:
+    """Plays what any client may ask for, and checks each answer and the memory."""
+
+    def __init__(self, room: int, others: int, *, glances: bool) -> None:
+        self.case = Case(*_DROP, room=room, inline=400)
+        self.case.maildrops.glances = glances
+        self.case.room.free -= others
+        self.start = self.case.room.free
+        self.marks: set[int] = set()
+        self.last = 20
+
+    def play(self, what: str, where: int | str | None) -> None:
+        """Take one step."""
+        bodies_ = self.case.bodies
+        if where is None:
+            bodies_.look_ahead(self.marks) if what == "look_ahead" else getattr(bodies_, what)()
+        else:
+            index = where if isinstance(where, int) else self._beside(where)
+            if what == "mark":
+                self.marks.add(index)
+            else:
+                self._fetch(what, index)
+        assert min(self.start, 0) <= self.case.room.free <= self.start
+
+    def _beside(self, where: str) -> int:
+        return (self.last + (1 if where == "next" else -1)) % len(_DROP)
+
+    def _fetch(self, what: str, index: int) -> None:
+        self.last, bodies_ = index, self.case.bodies
+        expected = _DROP[index] if len(_DROP[index]) <= self.case.maildrops.inline else None
+        if what.startswith(("top", "whole")):
+            keep = what != "whole"
+            assert now(bodies_.whole(index, self.marks, keep=keep)) == expected
+        if what.endswith(("retr", "reply")):
+            reply = bodies_.reply(index)
+            if reply is not None:
+                assert expected is not None
+                assert reply == ok_message(len(expected), expected)
+            elif what != "reply":
+                assert now(bodies_.whole(index, self.marks)) == expected
+            bodies_.look_ahead(self.marks)
+
+
+@given(st.lists(_steps, max_size=60), st.integers(0, 6000), st.integers(0, 6000), st.booleans())
+def test_whatever_a_client_does_the_memory_comes_back(
+    steps: list[tuple[str, int | str | None]],
+    room: int,
+    others: int,
+    glances: bool,  # noqa: FBT001 - drawn
+) -> None:
+    """And each answer is the right message, however much memory there is."""
+    player = _Player(room, others, glances=glances)
+
+    for what, where in steps:
+        player.play(what, where)
+    player.case.bodies.forget()
+
+    assert player.case.room.free == player.start
