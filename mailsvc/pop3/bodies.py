@@ -44,9 +44,10 @@ class AheadRoom:
 
 class Bodies:
     """
-    The bodies of one maildrop; a client mostly asks for one behind the other.
+    The bodies of one maildrop; a client mostly asks for one beside the other.
 
-    Messages are named by their index, from 0.
+    Messages are named by their index, from 0. They are read ahead in the direction in which
+    the client goes: upwards, or downwards where it fetches the newest ones first.
 
     Args:
         maildrops: Where they are.
@@ -64,6 +65,8 @@ class Bodies:
         "_ready_for",
         "_room",
         "_snapshot",
+        "_start",
+        "_step",
         "_used",
     )
 
@@ -76,7 +79,9 @@ class Bodies:
         self._ahead: dict[int, bytes | None] = {}
         self._held = 0
         self._used = False
+        self._start = 0
         self._end = -NEXT_READ
+        self._step = 1
         self._last = self._ready_for = _NONE
         self._ready = b""
 
@@ -101,11 +106,11 @@ class Bodies:
             unwanted: As in ``whole``.
         """
         last, self._last = self._last, _NONE
-        index = last + 1
+        index = last + self._step
         if last == _NONE or index >= len(self._snapshot) or index in unwanted:
             return
         try:
-            if index not in self._ahead and index == self._end:
+            if index not in self._ahead and index == self._end >= 0:
                 self._read_now(index, unwanted)
             body = self._ahead.get(index)
             if body is not None and len(body) <= self._room.free:
@@ -213,7 +218,7 @@ class Bodies:
         found: Mapping[MessageId, bytes | None],
     ) -> None:
         self.forget()
-        self._end = wanted[-1] + 1
+        self._start, self._end = wanted[0], wanted[-1] + self._step
         pairs = zip(wanted, messages, strict=True)
         self._ahead = {one: found[message] for one, message in pairs if message in found}
         self._held = sum(len(body) for body in self._ahead.values() if body is not None)
@@ -221,10 +226,14 @@ class Bodies:
 
     def _choose(self, index: int, unwanted: Container[int]) -> list[int]:
         """Choose what to read together with *index*."""
-        most = NEXT_READ if 0 <= index - self._end < NEXT_READ else FIRST_READ
+        most = NEXT_READ
+        if not 0 <= (index - self._end) * self._step < NEXT_READ:
+            most = FIRST_READ
+            self._step = -1 if index == self._start - 1 else 1
         octets, chosen, left = self._snapshot.octets, [index], min(MOST_AHEAD, self._room.free)
         left -= octets[index]
-        for one in range(index + 1, min(len(octets), index + _FARTHEST)):
+        farthest = max(-1, min(len(octets), index + self._step * _FARTHEST))
+        for one in range(index + self._step, farthest, self._step):
             if one in unwanted:
                 continue
             left -= octets[one]

@@ -1,5 +1,6 @@
 """Reading ahead of a client that goes through its maildrop."""
 
+import random
 from collections.abc import Container, Coroutine, Iterable
 from typing import Any, TypeVar
 
@@ -374,6 +375,98 @@ def many(request: pytest.FixtureRequest) -> Case:
     return case
 
 
+class TestDirections:
+    """A body is read about once, whichever way a client goes."""
+
+    def test_upwards(self, many: Case) -> None:
+        """The oldest first, as most clients do."""
+        assert [many.retr(index) for index in range(300)] == _replies(range(300))
+        assert many.maildrops.reads == [16, 50, 50, 50, 50, 50, 34]
+
+    def test_downwards(self, many: Case) -> None:
+        """The newest first."""
+        down = range(299, -1, -1)
+
+        assert [many.retr(index) for index in down] == _replies(down)
+        assert many.maildrops.reads == [1, 16, 50, 50, 50, 50, 50, 33]
+
+    def test_downwards_with_marks(self, many: Case) -> None:
+        """Each is deleted once it is there; others were before."""
+        marks = {7, 8, 9, 200, 201, *range(283, 290)}
+
+        for index in range(299, -1, -1):
+            if index not in marks:
+                many.retr(index, marks)
+                marks.add(index)
+
+        assert many.maildrops.reads == [1, 16, 50, 50, 50, 50, 50, 21]
+
+    def test_downwards_with_gaps(self, many: Case) -> None:
+        """Upwards they bring no further queries either."""
+        for index in (299, *range(298, -1, -2)):
+            many.retr(index)
+
+        assert many.maildrops.reads == [1, 16, 50, 50, 50, 50, 50, 33]
+
+    def test_downwards_the_limits_hold(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A session holds as little as upwards."""
+        monkeypatch.setattr(bodies, "MOST_AHEAD", 1000)
+        case = Case(*[b"x" * 400] * 5)
+
+        for index in range(4, -1, -1):
+            case.whole(index)
+            assert case.room.free >= case.octets - 400
+
+        assert case.maildrops.reads == [1, 2, 2]
+
+    def test_the_next_one_below_is_ready(self) -> None:
+        """With its dots, and read while the client reads."""
+        case = Case(*[b".%d\r\n" % number for number in range(60)])
+        case.maildrops.glances = True
+        for index in range(59, 43, -1):
+            case.retr(index)
+        assert case.maildrops.reads == [1, 16]
+
+        case.retr(43)
+        assert case.bodies.reply(42) == _reply(5, b"..42\r\n.\r\n")
+        case.bodies.look_ahead(())
+
+        assert case.maildrops.reads == [1, 16, 43]
+
+    def test_nothing_is_below_the_first(self) -> None:
+        """The last message of the maildrop does not come next."""
+        case = Case(*[b"x\r\n"] * 3)
+        case.maildrops.glances = True
+
+        for index in (2, 1, 0):
+            case.retr(index)
+
+        assert case.maildrops.reads == [1, 2]
+        assert case.room.free == case.octets
+
+    def test_a_client_may_turn_round(self, many: Case) -> None:
+        """It is followed at once."""
+        ways = [*range(100, 110), *range(99, 90, -1), *range(110, 120)]
+
+        assert [many.retr(index) for index in ways] == _replies(ways)
+        assert many.maildrops.reads == [16, 16, 16]
+
+    def test_a_longer_step_back_is_a_jump(self, many: Case) -> None:
+        """TOP of some, then RETR of the same: the client still goes upwards."""
+        for index in range(20):
+            many.top(index)
+
+        assert [many.retr(index) for index in range(20)] == _replies(range(20))
+        assert many.maildrops.reads == [16, 50, 16, 50]
+
+    def test_jumps_cost_no_more_than_sixteen_bodies(self, many: Case) -> None:
+        """Nobody knows where the next one goes."""
+        jumps = [index * 101 % 300 for index in range(300)]
+
+        assert [many.retr(index) for index in jumps] == _replies(jumps)
+        assert max(many.maildrops.reads) <= 16
+
+
 class TestTops:
     """What TOP has read serves the RETR behind it."""
 
@@ -384,6 +477,14 @@ class TestTops:
             assert [many.retr(index)] == _replies([index])
 
         assert many.maildrops.reads == [16, 50, 50, 50, 50, 50, 34]
+
+    def test_a_top_before_each_message_downwards(self, many: Case) -> None:
+        """The newest first."""
+        for index in range(299, -1, -1):
+            assert many.top(index) == MANY[index]
+            assert [many.retr(index)] == _replies([index])
+
+        assert many.maildrops.reads == [1, 16, 50, 50, 50, 50, 50, 33]
 
     def test_a_top_before_each_message_that_is_then_deleted(self, many: Case) -> None:
         """Marks change nothing."""
@@ -534,3 +635,17 @@ def test_whatever_a_client_does_the_memory_comes_back(
     player.case.bodies.forget()
 
     assert player.case.room.free == player.start
+
+
+@given(st.randoms(use_true_random=False), st.booleans())
+def test_any_order_costs_no_more_than_a_jump_each(
+    order: random.Random,
+    glances: bool,  # noqa: FBT001 - drawn
+) -> None:
+    """A client that asks for each message once, in an order of its own."""
+    case = Case(*MANY)
+    case.maildrops.glances = glances
+    indexes = order.sample(range(300), 40)
+
+    assert [case.retr(index) for index in indexes] == _replies(indexes)
+    assert len(case.maildrops.reads) <= 40
