@@ -112,11 +112,13 @@ class Bodies:
         try:
             if index not in self._ahead and index == self._end >= 0:
                 self._read_now(index, unwanted)
-            body = self._ahead.get(index)
-            if body is not None and len(body) <= self._room.free:
+            body, room = self._ahead.get(index), self._room
+            if body is not None and len(body) <= room.free:
                 self._take_ready()
-                self._ready, self._ready_for = ok_message(self._snapshot.octets[index], body), index
-                self._room.free -= len(self._ready)
+                ready = ok_message(self._snapshot.octets[index], body)
+                if len(ready) <= room.free:
+                    self._ready, self._ready_for = ready, index
+                    room.free -= len(ready)
         except Exception:  # noqa: BLE001 - logged; the client has its reply and goes on
             self._log.failure("reading ahead failed")
 

@@ -281,6 +281,19 @@ class TestAhead:
         assert case.room.free == 1250 - 500 - 400
         assert case.bodies.reply(2) == _reply(400, b"x" * 400 + END)
 
+    def test_what_is_ready_counts_with_its_dots(self) -> None:
+        """A reply is larger than its message."""
+        contents = [b".\r\n" * 100] * 3
+        case = Case(*contents)
+        case.whole(0)
+        case.bodies.reply(1)
+        case.room.free = 350
+
+        case.bodies.look_ahead(())
+
+        assert case.room.free == 350
+        assert case.bodies.reply(2) == ok_message(300, contents[2])
+
     def test_what_is_marked_is_not_made_ready(self) -> None:
         """A client that deletes each message fetches none again."""
         case = self._at_the_end_of_what_was_read()
