@@ -20,6 +20,12 @@ class Options(usage.Options):
         ["config", "c", "config.yaml", "The configuration; every key is explained in it."]
     ]
 
+    @property
+    def changes_user(self) -> bool:
+        """Whether twistd gives up what it may before the service starts."""
+        twistd = self.parent
+        return twistd is not None and any(twistd[name] for name in ("uid", "gid", "chroot"))
+
     def postOptions(self) -> None:
         """Choose our reactor and our log for the terminal, unless twistd was told others."""
         silence_echo("CannotStart")
@@ -38,5 +44,9 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor  # noqa: TID251 - chosen by now
 
     from mailsvc.service.told import make_service
+
+    if options.changes_user:
+        # Who we become may be unable to read the libraries of who we are.
+        import mailsvc.store.migrations  # noqa: F401 - loaded by who needs it otherwise
 
     return make_service(Path(options["config"]), reactor)
