@@ -6,7 +6,12 @@ from math import ceil
 from typing import Any, ClassVar, cast
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IHandshakeListener, IReactorTime
+from twisted.internet.interfaces import (
+    IAddress,
+    IHalfCloseableProtocol,
+    IHandshakeListener,
+    IReactorTime,
+)
 from twisted.internet.protocol import ServerFactory, connectionDone
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -66,7 +71,7 @@ _Left = Reply | Awaitable[Reply] | _Pause
 """What cannot be answered at once."""
 
 
-@implementer(IHandshakeListener)
+@implementer(IHandshakeListener, IHalfCloseableProtocol)
 class Pop3Protocol(pop3.POP3):
     """
     One connection: feeds a dialogue and runs one conversation.
@@ -103,6 +108,13 @@ class Pop3Protocol(pop3.POP3):
     def handshakeCompleted(self) -> None:
         """Let the conversation hear of it; TWISTED: IHandshakeListener."""
         self._dialogue.handshaken()
+
+    def readConnectionLost(self) -> None:
+        """Answer what was said; TWISTED: without this, who ends only its own side hears nothing."""
+        self._dialogue.input_ended()
+
+    def writeConnectionLost(self) -> None:
+        """Do nothing: we never end our side alone."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Let the conversation hear of it."""

@@ -3,7 +3,12 @@
 from collections.abc import Callable
 from typing import cast
 
-from twisted.internet.interfaces import IAddress, IHandshakeListener, IReactorTime
+from twisted.internet.interfaces import (
+    IAddress,
+    IHalfCloseableProtocol,
+    IHandshakeListener,
+    IReactorTime,
+)
 from twisted.internet.protocol import connectionDone
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -35,7 +40,7 @@ _IN_A_ROW = 100
 """Commands of one client before the others get their turn."""
 
 
-@implementer(IHandshakeListener)
+@implementer(IHandshakeListener, IHalfCloseableProtocol)
 class SmtpProtocol(smtp.ESMTP):
     """
     One connection.
@@ -74,6 +79,13 @@ class SmtpProtocol(smtp.ESMTP):
     def handshakeCompleted(self) -> None:
         """Pass it on; TWISTED: IHandshakeListener."""
         self._dialogue.handshaken()
+
+    def readConnectionLost(self) -> None:
+        """Answer what was said; TWISTED: without this, who ends only its own side hears nothing."""
+        self._dialogue.input_ended()
+
+    def writeConnectionLost(self) -> None:
+        """Do nothing: we never end our side alone."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Pass it on; what is under way goes on to its end."""

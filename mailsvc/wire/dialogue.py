@@ -72,6 +72,7 @@ class Dialogue:
         "_ended",
         "_latest",
         "_line_end",
+        "_no_more",
         "_out",
         "_paused",
         "_resting",
@@ -120,7 +121,7 @@ class Dialogue:
         """What is asked first when something comes, and seconds of the wait behind that."""
         self._resting: Deferred[None] | None = None
         self._deadline = Deadline(transport, clock, self._be_over)
-        self._paused = self._blocked = False
+        self._paused = self._blocked = self._no_more = False
         self._skipping = b""
         transport.registerProducer(self, True)
 
@@ -146,6 +147,16 @@ class Dialogue:
         self._end(HungUp)
         self._closing = False
         self._deadline.cancel()
+
+    def input_ended(self) -> None:
+        """
+        Note that the client says nothing more, though it may still listen: ``readConnectionLost``.
+
+        What it has said is answered; a conversation that asks for more loses its connection.
+        """
+        self._no_more = True
+        if self._waiter is not None and not self._blocked:
+            self._transport.loseConnection()
 
     def handshaken(self) -> None:
         """Note that TLS has begun: ``handshakeCompleted`` of the protocol object."""
@@ -217,6 +228,8 @@ class Dialogue:
         if self._blocked or self._paused:
             return self._more(timeout)
         self.flush()
+        if self._no_more:
+            self._transport.loseConnection()
         waiting = self._wait(timeout, latest=self._line_end)
         self._eager = None if eager is None else (eager, timeout)
         return waiting
@@ -304,6 +317,9 @@ class Dialogue:
         """
         until = self._clock.seconds() + timeout
         await self.send(b"", timeout, strict=True)
+        if self._no_more:
+            self._transport.loseConnection()
+            await self._wait(timeout, strict=True)
         self._drop_buffer()
         self._resume()
         transport = cast("TlsTransport", self._transport)
@@ -448,6 +464,8 @@ class Dialogue:
         """Let the client hear us and wait until it has sent more, however slowly it reads."""
         self.flush()
         if not self._blocked and not self._paused:
+            if self._no_more:
+                self._transport.loseConnection()
             await self._wait(timeout)
             return
         known = len(self._buffer) - self._at
@@ -457,6 +475,8 @@ class Dialogue:
             return  # it came while the client was slow to read
         if self._ended is None:
             self._resume()
+        if self._no_more:
+            self._transport.loseConnection()
         await self._wait(timeout)
 
     def _wait(

@@ -125,6 +125,69 @@ def test_what_was_dropped_begins_no_line() -> None:
     assert not answer.called
 
 
+class TestHalfClosed:
+    """A client that says nothing more may still listen."""
+
+    def test_what_was_said_is_answered(self) -> None:
+        """Whoever then asks for more loses the connection."""
+        line = Line()
+        line.dialogue.received(b"one\r\ntwo\r\nhalf a li")
+        line.dialogue.input_ended()
+
+        for said in (b"one", b"two"):
+            assert result_of(line.next()) == said
+            line.dialogue.write(b"+OK\r\n")
+        assert not line.transport.closed
+        answer = line.next()
+
+        assert line.transport.written == b"+OK\r\n" * 2
+        assert line.transport.closed
+        line.dialogue.lost()
+        assert failure_of(answer) is HungUp
+
+    def test_who_waits_for_more_hears_of_it_at_once(self) -> None:
+        """There will be nothing."""
+        line = Line()
+        answer = line.next()
+
+        line.dialogue.input_ended()
+
+        assert line.transport.closed
+        line.dialogue.lost()
+        assert failure_of(answer) is HungUp
+
+    def test_content_that_is_not_whole_ends_so(self) -> None:
+        """All of it is given first."""
+        line = Line()
+        line.dialogue.received(b"some content")
+        line.dialogue.input_ended()
+
+        first = Deferred.fromCoroutine(line.dialogue.octets(10))
+        assert result_of(first) == b"some content"
+        assert not line.transport.closed
+        _ = Deferred.fromCoroutine(line.dialogue.octets(10)).addErrback(lambda _: None)
+
+        assert line.transport.closed
+
+    def test_who_reads_slowly_is_waited_for(self) -> None:
+        """It has ended its own side only."""
+        line = Line()
+        line.dialogue.received(b"one\r\n")
+        assert result_of(line.next()) == b"one"
+        line.transport.producer.pauseProducing()
+        sent = Deferred.fromCoroutine(line.dialogue.send(b"x" * 1000, 10))
+
+        line.dialogue.input_ended()
+
+        assert not line.transport.closed
+        line.transport.producer.resumeProducing()
+        assert sent.called
+        answer = line.next()
+        assert line.transport.closed
+        line.dialogue.lost()
+        assert failure_of(answer) is HungUp
+
+
 def test_silence_ends_the_dialogue() -> None:
     """After the time that the conversation allows."""
     line = Line()

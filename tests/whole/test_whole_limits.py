@@ -1,5 +1,6 @@
 """The whole service holds strangers to the limits of config.yaml."""
 
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -94,6 +95,43 @@ def test_messages_and_recipients_of_one_login(make_daemon: MakeDaemon) -> None:
 
     with daemon.submission("bob") as client:
         client.sendmail("bob@test.com", ["alice@test.com"], letter.replace("alice", "bob"))
+
+
+def test_who_ends_only_its_own_side_hears_every_answer(daemon: Daemon) -> None:
+    """As ``socat`` does with a file: the mail is taken, and shown."""
+    sent = _all_at_once(
+        daemon,
+        "mx",
+        b"EHLO here\r\nMAIL FROM:<x@example.org>\r\nRCPT TO:<bob@test.com>\r\nDATA\r\n"
+        b"Subject: half\r\n\r\nx\r\n.\r\n",
+    )
+    assert re.findall(rb"^([0-9]{3}) ", sent, re.MULTILINE) == [
+        b"220",
+        *[b"250"] * 3,
+        b"354",
+        b"250",
+    ]
+
+    password = daemon.passwords["bob"].encode()
+    told = _all_at_once(
+        daemon, "pop3", b"USER bob@test.com\r\nPASS %b\r\nSTAT\r\nRETR 1\r\nNOOP\r\n" % password
+    )
+    assert told.count(b"+OK") == 6
+    assert b"Subject: half\r\n" in told
+    wait_until(lambda: daemon.pop3("bob").quit(), "the way into the maildrop", 5)
+
+
+def test_who_ends_its_own_side_before_tls_is_not_waited_for(daemon: Daemon) -> None:
+    """Nobody can agree to anything any more."""
+    told = _all_at_once(daemon, "pop3", b"STLS\r\n")
+    assert told.count(b"+OK") == 2
+
+
+def _all_at_once(daemon: Daemon, name: str, commands: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", daemon.ports[name]), timeout=20) as line:
+        line.sendall(commands)
+        line.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: line.recv(65_536), b""))
 
 
 def test_a_client_that_talks_before_the_greeting(make_daemon: MakeDaemon) -> None:
