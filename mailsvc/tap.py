@@ -47,6 +47,6 @@ def makeService(options: Options) -> IService:
 
     if options.changes_user:
         # Who we become may be unable to read the libraries of who we are.
-        import mailsvc.store.migrations  # noqa: F401 - loaded by who needs it otherwise
+        import mailsvc.store.migrations  # noqa: F401 - only to have it loaded
 
     return make_service(Path(options["config"]), reactor)

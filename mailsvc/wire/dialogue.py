@@ -228,8 +228,6 @@ class Dialogue:
         if self._blocked or self._paused:
             return self._more(timeout)
         self.flush()
-        if self._no_more:
-            self._transport.loseConnection()
         waiting = self._wait(timeout, latest=self._line_end)
         self._eager = None if eager is None else (eager, timeout)
         return waiting
@@ -318,8 +316,7 @@ class Dialogue:
         until = self._clock.seconds() + timeout
         await self.send(b"", timeout, strict=True)
         if self._no_more:
-            self._transport.loseConnection()
-            await self._wait(timeout, strict=True)
+            await self._wait(timeout)  # for the end: nobody agrees to anything any more
         self._drop_buffer()
         self._resume()
         transport = cast("TlsTransport", self._transport)
@@ -464,8 +461,6 @@ class Dialogue:
         """Let the client hear us and wait until it has sent more, however slowly it reads."""
         self.flush()
         if not self._blocked and not self._paused:
-            if self._no_more:
-                self._transport.loseConnection()
             await self._wait(timeout)
             return
         known = len(self._buffer) - self._at
@@ -475,8 +470,6 @@ class Dialogue:
             return  # it came while the client was slow to read
         if self._ended is None:
             self._resume()
-        if self._no_more:
-            self._transport.loseConnection()
         await self._wait(timeout)
 
     def _wait(
@@ -485,6 +478,8 @@ class Dialogue:
         """Give the wait for the next thing that happens on the connection."""
         if self._ended is not None:
             raise self._ended
+        if self._no_more and not self._blocked:
+            self._transport.loseConnection()
         latest = min(self._latest, latest)
         if strict:
             latest = min(latest, self._clock.seconds() + timeout)

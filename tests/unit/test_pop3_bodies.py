@@ -638,7 +638,7 @@ def test_whatever_a_client_does_the_memory_comes_back(
     steps: list[tuple[str, int | str | None]],
     room: int,
     others: int,
-    glances: bool,  # noqa: FBT001 - drawn
+    glances: bool,  # noqa: FBT001 - drawn by Hypothesis
 ) -> None:
     """And each answer is the right message, however much memory there is."""
     player = _Player(room, others, glances=glances)
@@ -653,7 +653,7 @@ def test_whatever_a_client_does_the_memory_comes_back(
 @given(st.randoms(use_true_random=False), st.booleans())
 def test_any_order_costs_no_more_than_a_jump_each(
     order: random.Random,
-    glances: bool,  # noqa: FBT001 - drawn
+    glances: bool,  # noqa: FBT001 - drawn by Hypothesis
 ) -> None:
     """A client that asks for each message once, in an order of its own."""
     case = Case(*MANY)

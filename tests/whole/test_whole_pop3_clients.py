@@ -462,7 +462,7 @@ def test_a_client_that_ends_tls_in_the_midst_lets_its_maildrop_go(daemon: Daemon
         client.say(f"PASS {daemon.passwords['bob']}")
         client.hear()
         client.say("RETR 1")
-        time.sleep(0.5)
+        time.sleep(0.5)  # the daemon fills every buffer on the way, and waits
         client.say_bye_to_tls()
         with suppress(TimeoutError):
             while client.socket.recv(65_536):
